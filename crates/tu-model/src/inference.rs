@@ -1,0 +1,155 @@
+//! The network as both hosts run it: one normalised window in, affinities out.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::config::ConfigError;
+use crate::metadata::ModelMetadata;
+use crate::model_file::{ModelFileError, load};
+use crate::network::EmMamba;
+
+/// Why a window was not segmented.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The window does not pass through the network.
+    #[error(transparent)]
+    Window(#[from] ConfigError),
+    /// The data do not have the shape that is claimed.
+    #[error("{values} values do not fill a window of {shape_zyx:?} voxels (z,y,x)")]
+    Length {
+        /// Values given.
+        values: usize,
+        /// Window claimed.
+        shape_zyx: [usize; 3],
+    },
+    /// The device failed while computing or while its result was read.
+    #[error("the compute device failed ({0}); a smaller tile or another device may help")]
+    Device(String),
+    /// The result is not a number somewhere.
+    #[error("the network gave values that are not finite; check the input's intensities and the model")]
+    NotFinite,
+}
+
+/// A network with its metadata on a device.
+#[derive(Debug)]
+pub struct Network {
+    /// The weights.
+    pub model: EmMamba,
+    /// What the model file says.
+    pub metadata: ModelMetadata,
+    device: Device,
+}
+
+impl Network {
+    /// Wraps a network that lives on `device`.
+    pub fn new(model: EmMamba, metadata: ModelMetadata, device: &Device) -> Self {
+        Self { model, metadata, device: device.clone() }
+    }
+
+    /// Loads a model file onto `device`.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, ModelFileError> {
+        let (model, metadata) = load(bytes, device)?;
+        Ok(Self::new(model, metadata, device))
+    }
+
+    /// Affinities `[out, z, y, x]` in (0, 1) of a window whose values lie in [0, 1] (C order, x fastest).
+    ///
+    /// # Errors
+    /// [`NetworkError`] when the window does not fit, the device fails, or the result is not finite.
+    pub async fn affinities(&self, window: Vec<f32>, shape_zyx: [usize; 3]) -> Result<Vec<f32>, NetworkError> {
+        let output = self.output(window, shape_zyx)?;
+        let data = output.into_data_async().await.map_err(|e| NetworkError::Device(format!("{e:?}")))?;
+        finite(data)
+    }
+
+    /// As [`Self::affinities`], waiting for the device; not for browsers.
+    ///
+    /// # Errors
+    /// As [`Self::affinities`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn affinities_blocking(
+        &self,
+        window: Vec<f32>,
+        shape_zyx: [usize; 3],
+    ) -> Result<Vec<f32>, NetworkError> {
+        let output = self.output(window, shape_zyx)?;
+        let data = output.try_into_data().map_err(|e| NetworkError::Device(format!("{e:?}")))?;
+        finite(data)
+    }
+
+    fn output(&self, window: Vec<f32>, shape_zyx: [usize; 3]) -> Result<Tensor<5>, NetworkError> {
+        self.metadata.architecture.check_window(shape_zyx)?;
+        let voxels = shape_zyx.iter().try_fold(1usize, |n, &v| n.checked_mul(v));
+        if voxels != Some(window.len()) {
+            return Err(NetworkError::Length { values: window.len(), shape_zyx });
+        }
+        let [d, h, w] = shape_zyx;
+        let input = Tensor::from_data(TensorData::new(window, [1, 1, d, h, w]), &self.device);
+        Ok(self.model.forward(input))
+    }
+}
+
+fn finite(data: TensorData) -> Result<Vec<f32>, NetworkError> {
+    let values: Vec<f32> = data.try_into_vec::<f32>().map_err(|e| NetworkError::Device(format!("{e:?}")))?;
+    if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(NetworkError::NotFinite) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{EmMambaConfig, Preset};
+
+    fn network() -> Network {
+        let config = EmMambaConfig {
+            features: [4, 4, 8, 8],
+            hidden: 8,
+            depths: [1; 4],
+            ..EmMambaConfig::preset(Preset::Tiny)
+        };
+        let device = Device::flex();
+        let model = config.init_seeded(&device, 1);
+        Network::new(model, ModelMetadata::for_affinities(config, [10.0; 3]), &device)
+    }
+
+    #[test]
+    fn affinities_have_three_channels_of_the_window_and_lie_between_zero_and_one() {
+        let window: Vec<f32> = (0..3 * 16 * 32).map(|i| (i % 7) as f32 / 7.0).collect();
+        let a = network().affinities_blocking(window, [3, 16, 32]).unwrap();
+        assert_eq!(a.len(), 3 * 3 * 16 * 32);
+        assert!(a.iter().all(|v| (0.0..=1.0).contains(v)));
+        assert!(a.iter().any(|v| (*v - a[0]).abs() > 1e-6), "the output must depend on the place");
+    }
+
+    #[test]
+    fn every_slice_reaches_the_deep_path() {
+        let (net, shape) = (network(), [5usize, 16, 16]);
+        let plain: Vec<f32> = (0..5 * 256).map(|i| ((i * 37) % 101) as f32 / 101.0).collect();
+        let deep = |window: Vec<f32>| {
+            let x = Tensor::from_data(TensorData::new(window, [1, 1, shape[0], 16, 16]), &net.device);
+            net.model.vit.forward(x).pop().unwrap().into_data().try_into_vec::<f32>().unwrap()
+        };
+        let before = deep(plain.clone());
+        for z in 0..5 {
+            let mut changed = plain.clone();
+            for (i, v) in changed[z * 256..(z + 1) * 256].iter_mut().enumerate() {
+                *v = (i % 5) as f32 / 5.0;
+            }
+            let after = deep(changed);
+            assert!(before.iter().zip(&after).any(|(a, b)| (a - b).abs() > 1e-6), "slice {z} is not seen");
+        }
+    }
+
+    #[test]
+    fn windows_of_the_wrong_size_are_refused() {
+        assert!(matches!(network().affinities_blocking(vec![0.0; 10], [1, 16, 16]), Err(NetworkError::Length { .. })));
+        assert!(matches!(network().affinities_blocking(vec![0.0; 225], [1, 15, 15]), Err(NetworkError::Window(_))));
+    }
+
+    #[test]
+    fn a_constant_window_gives_finite_affinities() {
+        assert!(network().affinities_blocking(vec![0.5; 2 * 256], [2, 16, 16]).is_ok());
+    }
+}

@@ -1,0 +1,48 @@
+//! Gated spatial convolution (SegMamba): local context before the scan.
+//!
+//! y₁ = r(conv³ r(conv³ x)), y₂ = r(conv¹ x), out = x + r(conv¹(y₁ + y₂)), with r = ReLU ∘ IN.  Despite the
+//! name the branches are added, as in the published network.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+
+use super::conv::Conv;
+use super::norm::instance_norm;
+use crate::initialiser::Initialiser;
+
+/// Two 3×3×3 convolutions beside a 1×1×1 one, fused by another.
+#[derive(Module, Debug)]
+pub struct GatedSpatialConv {
+    /// 3×3×3, first.
+    pub proj: Conv,
+    /// 3×3×3, second.
+    pub proj2: Conv,
+    /// 1×1×1 branch.
+    pub proj3: Conv,
+    /// 1×1×1 after the sum.
+    pub proj4: Conv,
+}
+
+impl GatedSpatialConv {
+    /// A block of `channels` to `channels`.
+    pub fn new(channels: usize, init: &mut Initialiser) -> Self {
+        let c = [channels, channels];
+        let cube = |init: &mut Initialiser| Conv::new(c, [3; 3], [1; 3], [1; 3], true, init);
+        Self {
+            proj: cube(init),
+            proj2: cube(init),
+            proj3: Conv::pointwise(c, true, init),
+            proj4: Conv::pointwise(c, true, init),
+        }
+    }
+
+    /// Keeps the shape.
+    pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let unit = |y: Tensor<5>| relu(instance_norm(y));
+        let deep = unit(self.proj.forward(x.clone()));
+        let deep = unit(self.proj2.forward(deep));
+        let shallow = unit(self.proj3.forward(x.clone()));
+        x + unit(self.proj4.forward(deep + shallow))
+    }
+}

@@ -1,0 +1,47 @@
+//! Residual block of the convolutional encoder and decoder.
+//!
+//! y = φ(IN(conv₂ φ(IN(conv₁ x))) + s), φ = LeakyReLU 0.01, both convolutions (1, k, k) without bias; the
+//! shortcut s is x where the widths agree and IN(conv₃ x) with a 1×1×1 kernel where they do not.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::activation::leaky_relu;
+
+use super::conv::Conv;
+use super::norm::instance_norm;
+use crate::initialiser::Initialiser;
+
+const SLOPE: f64 = 0.01;
+
+/// Two convolutions and a shortcut.
+#[derive(Module, Debug)]
+pub struct ResBlock {
+    /// First convolution, in → out.
+    pub conv1: Conv,
+    /// Second convolution, out → out.
+    pub conv2: Conv,
+    /// Shortcut where in ≠ out.
+    pub conv3: Option<Conv>,
+}
+
+impl ResBlock {
+    /// A block from `input` to `output` channels with (1, k, k) kernels.
+    pub fn new(input: usize, output: usize, k: usize, init: &mut Initialiser) -> Self {
+        Self {
+            conv1: Conv::in_plane([input, output], k, init),
+            conv2: Conv::in_plane([output, output], k, init),
+            conv3: (input != output).then(|| Conv::pointwise([input, output], false, init)),
+        }
+    }
+
+    /// `[B, in, D, H, W]` to `[B, out, D, H, W]`.
+    pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let shortcut = match &self.conv3 {
+            Some(conv) => instance_norm(conv.forward(x.clone())),
+            None => x.clone(),
+        };
+        let y = leaky_relu(instance_norm(self.conv1.forward(x)), SLOPE);
+        let y = instance_norm(self.conv2.forward(y));
+        leaky_relu(y + shortcut, SLOPE)
+    }
+}

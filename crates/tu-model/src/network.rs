@@ -1,0 +1,143 @@
+//! The EMmamba graph: a Mamba encoder (`vit`) whose four scales feed a convolutional encoder-decoder.
+//!
+//! ```text
+//! e1 = enc1(raw)            full resolution          d5 = dec5(e5, e4)   d2 = dec2(d3, e1)
+//! e_{i+2} = enc(o_i)        o_i = MLP(IN(stage i))   …                   d1 = dec1(d2)
+//! e5 = enc5(o_3)            at /16                   logits = out(d1)
+//! ```
+//! Stage i: down-sample → GSC → Mamba layers; o_i leaves through the skip only and is not fed to stage i+1.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::activation::sigmoid;
+
+use crate::config::EmMambaConfig;
+use crate::initialiser::Initialiser;
+use crate::layers::norm::instance_norm;
+use crate::layers::{ChannelMlp, Conv, GatedSpatialConv, MambaLayer, ResBlock, UpBlock};
+
+/// The four-stage Mamba encoder.
+#[derive(Module, Debug)]
+pub struct MambaEncoder {
+    /// Stem (1,7,7) and three (1,2,2) down-samplers.
+    pub downsample_layers: Vec<Conv>,
+    /// One per stage.
+    pub gscs: Vec<GatedSpatialConv>,
+    /// Mamba layers per stage.
+    pub stages: Vec<Vec<MambaLayer>>,
+    /// One per stage, on the way out.
+    pub mlps: Vec<ChannelMlp>,
+}
+
+impl MambaEncoder {
+    fn new(config: &EmMambaConfig, init: &mut Initialiser) -> Self {
+        let (f, sz) = (config.features, config.z_stride);
+        let downsample_layers = (0..4)
+            .map(|i| match i {
+                0 => Conv::new([config.in_channels, f[0]], [1, 7, 7], [sz, 2, 2], [0, 3, 3], true, init),
+                _ => Conv::new([f[i - 1], f[i]], [1, 2, 2], [sz, 2, 2], [0; 3], true, init),
+            })
+            .collect();
+        Self {
+            downsample_layers,
+            gscs: f.iter().map(|&c| GatedSpatialConv::new(c, init)).collect(),
+            stages: (0..4)
+                .map(|i| (0..config.depths[i]).map(|_| MambaLayer::new(f[i], config, init)).collect())
+                .collect(),
+            mlps: f.iter().map(|&c| ChannelMlp::new(c, init)).collect(),
+        }
+    }
+
+    /// The four outputs o_0 … o_3, finest first.
+    pub fn forward(&self, raw: Tensor<5>) -> Vec<Tensor<5>> {
+        let mut x = raw;
+        let mut outputs = Vec::with_capacity(4);
+        let stages = self.downsample_layers.iter().zip(&self.gscs).zip(&self.stages).zip(&self.mlps);
+        for (i, (((down, gsc), layers), mlp)) in stages.enumerate() {
+            let input = if i == 0 { x } else { instance_norm(x) };
+            x = gsc.forward(down.forward(input));
+            for layer in layers {
+                x = layer.forward(x);
+            }
+            outputs.push(mlp.forward(instance_norm(x.clone())));
+        }
+        outputs
+    }
+}
+
+/// EMmamba.
+#[derive(Module, Debug)]
+pub struct EmMamba {
+    /// Mamba encoder.
+    pub vit: MambaEncoder,
+    /// Full resolution, from the raw input.
+    pub encoder1: ResBlock,
+    /// /2.
+    pub encoder2: ResBlock,
+    /// /4.
+    pub encoder3: ResBlock,
+    /// /8.
+    pub encoder4: ResBlock,
+    /// /16.
+    pub encoder5: ResBlock,
+    /// /16 → /8.
+    pub decoder5: UpBlock,
+    /// /8 → /4.
+    pub decoder4: UpBlock,
+    /// /4 → /2.
+    pub decoder3: UpBlock,
+    /// /2 → full resolution.
+    pub decoder2: UpBlock,
+    /// Full resolution.
+    pub decoder1: ResBlock,
+    /// The head, 1×1×1 with bias.
+    pub out: Conv,
+}
+
+impl EmMamba {
+    /// Builds the network that `config` describes.
+    pub fn new(config: &EmMambaConfig, init: &mut Initialiser) -> Self {
+        let ([f0, f1, f2, f3], h, k, sz) = (config.features, config.hidden, config.kernel, config.z_stride);
+        Self {
+            vit: MambaEncoder::new(config, init),
+            encoder1: ResBlock::new(config.in_channels, f0, k, init),
+            encoder2: ResBlock::new(f0, f1, k, init),
+            encoder3: ResBlock::new(f1, f2, k, init),
+            encoder4: ResBlock::new(f2, f3, k, init),
+            encoder5: ResBlock::new(f3, h, k, init),
+            decoder5: UpBlock::new(h, f3, sz, k, init),
+            decoder4: UpBlock::new(f3, f2, sz, k, init),
+            decoder3: UpBlock::new(f2, f1, sz, k, init),
+            decoder2: UpBlock::new(f1, f0, sz, k, init),
+            decoder1: ResBlock::new(f0, f0, k, init),
+            out: Conv::pointwise([f0, config.out_channels], true, init),
+        }
+    }
+
+    /// `[B, in, D, H, W]` with values in [0, 1] to logits `[B, out, D, H, W]`.
+    ///
+    /// # Panics
+    /// When the window does not satisfy [`EmMambaConfig::check_window`]; [`crate::Network`] checks it.
+    pub fn forward_logits(&self, raw: Tensor<5>) -> Tensor<5> {
+        let mut skips = self.vit.forward(raw.clone()).into_iter();
+        let mut next = || skips.next().unwrap_or_else(|| unreachable!("the encoder has four stages"));
+        let e1 = self.encoder1.forward(raw);
+        let e2 = self.encoder2.forward(next());
+        let e3 = self.encoder3.forward(next());
+        let e4 = self.encoder4.forward(next());
+        let e5 = self.encoder5.forward(next());
+        let d5 = self.decoder5.forward(e5, e4);
+        let d4 = self.decoder4.forward(d5, e3);
+        let d3 = self.decoder3.forward(d4, e2);
+        let d2 = self.decoder2.forward(d3, e1);
+        self.out.forward(self.decoder1.forward(d2))
+    }
+
+    /// As [`Self::forward_logits`], through the sigmoid: affinities (or intensities) in (0, 1).
+    ///
+    /// # Panics
+    /// As [`Self::forward_logits`].
+    pub fn forward(&self, raw: Tensor<5>) -> Tensor<5> {
+        sigmoid(self.forward_logits(raw))
+    }
+}

@@ -1,0 +1,68 @@
+//! One thread prepares batches while the network works on the one before, through a queue of fixed length.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use super::batch::{Batch, TargetConfig};
+use super::{DataError, Sampler};
+
+/// Batches prepared ahead, in step order.
+pub struct Prefetcher {
+    queue: Option<Receiver<Result<Batch, DataError>>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Prefetcher {
+    /// Starts preparing the batches of steps `first..end`, at most `ahead` of them waiting.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        sampler: Arc<Sampler>,
+        steps: std::ops::Range<u64>,
+        size: usize,
+        target: TargetConfig,
+        ahead: usize,
+    ) -> Result<Self, DataError> {
+        let (sender, receiver) = sync_channel(ahead);
+        let worker = std::thread::Builder::new()
+            .name("prefetch".into())
+            .spawn(move || {
+                for step in steps {
+                    let batch = Batch::draw(&sampler, step, size, target);
+                    let failed = batch.is_err();
+                    // The receiver hangs up when training ends early.
+                    if sender.send(batch).is_err() || failed {
+                        return;
+                    }
+                }
+            })
+            .map_err(|source| DataError::Unusable {
+                name: "prefetch".into(),
+                cause: format!("no thread: {source}"),
+            })?;
+        Ok(Self { queue: Some(receiver), worker: Some(worker) })
+    }
+
+    /// The next batch.
+    ///
+    /// # Errors
+    /// Drawing it failed, or the thread has ended.
+    pub fn next_batch(&self) -> Result<Batch, DataError> {
+        match self.queue.as_ref().map(Receiver::recv) {
+            Some(Ok(batch)) => batch,
+            _ => Err(DataError::PrefetchStopped),
+        }
+    }
+}
+
+impl Drop for Prefetcher {
+    fn drop(&mut self) {
+        // Hanging up first lets a thread that waits for room in the queue end.
+        self.queue = None;
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Which processor computes: a choice on the command line, a device of the tensor library behind it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::str::FromStr;
+
+use burn::tensor::{Device, Tensor};
+use thiserror::Error;
+
+/// A processor as a person names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first of cuda, wgpu, cpu that this build has and that answers.
+    #[default]
+    Auto,
+    /// The processor, without any driver.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+    /// Any GPU with a Vulkan, Metal or DirectX 12 driver.
+    Wgpu,
+}
+
+/// Why a device cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// No such name.
+    #[error("device `{0}`: there is no such device; choose auto, cpu, cuda or wgpu")]
+    Unknown(String),
+    /// The build lacks it.
+    #[error(
+        "device {0}: this tu-train was built without it; build with `cargo build --release -p tu-train --features {0}`, or use --device cpu"
+    )]
+    NotCompiled(DeviceChoice),
+    /// The driver or the hardware refuses.
+    #[error(
+        "device {choice}: it does not answer ({cause}); check the driver and that the GPU is free, or use --device cpu"
+    )]
+    Unavailable {
+        /// Which one.
+        choice: DeviceChoice,
+        /// What it said.
+        cause: String,
+    },
+}
+
+impl FromStr for DeviceChoice {
+    type Err = DeviceError;
+
+    fn from_str(name: &str) -> Result<Self, DeviceError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            "wgpu" => Ok(Self::Wgpu),
+            other => Err(DeviceError::Unknown(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Wgpu => "wgpu",
+        })
+    }
+}
+
+impl DeviceChoice {
+    /// The device, after it has computed something, and what it turned out to be.
+    ///
+    /// # Errors
+    /// This build lacks the device, or it does not answer.
+    pub fn open(self) -> Result<(Device, DeviceChoice), DeviceError> {
+        if self != Self::Auto {
+            let device = self.device()?;
+            return answers(&device)
+                .map(|()| (device, self))
+                .map_err(|cause| DeviceError::Unavailable { choice: self, cause });
+        }
+        for choice in [Self::Cuda, Self::Wgpu] {
+            if let Ok(opened) = choice.open() {
+                return Ok(opened);
+            }
+        }
+        Self::Cpu.open()
+    }
+
+    fn device(self) -> Result<Device, DeviceError> {
+        match self {
+            Self::Auto | Self::Cpu => Ok(Device::flex()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Ok(Device::cuda(0usize)),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            #[allow(unreachable_patterns, reason = "all GPU features may be on")]
+            other => Err(DeviceError::NotCompiled(other)),
+        }
+    }
+}
+
+/// Adds two numbers on the device. Drivers that are missing make the tensor library panic, which is caught
+/// here and said in other words.
+fn answers(device: &Device) -> Result<(), String> {
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let attempt = catch_unwind(AssertUnwindSafe(|| {
+        let sum = Tensor::<1>::ones([2], device).sum();
+        sum.try_into_data().map_err(|e| format!("{e:?}")).and_then(|data| {
+            data.try_into_vec::<f32>().map_err(|e| format!("{e:?}")).map(|values| values == [2.0])
+        })
+    }));
+    set_hook(hook);
+    match attempt {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err("it cannot add 1 and 1".to_owned()),
+        Ok(Err(cause)) => Err(cause),
+        Err(_) => Err("its driver could not be loaded".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_always_answers_and_auto_finds_something() {
+        assert_eq!(DeviceChoice::Cpu.open().unwrap().1, DeviceChoice::Cpu);
+        assert!(DeviceChoice::Auto.open().is_ok());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_device_that_was_not_compiled_in_says_how_to_get_it() {
+        let message = "cuda".parse::<DeviceChoice>().unwrap().open().unwrap_err().to_string();
+        assert!(message.contains("--features cuda") && message.contains("--device cpu"), "{message}");
+    }
+}

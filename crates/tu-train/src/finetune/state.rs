@@ -1,0 +1,53 @@
+//! `state.json` of a checkpoint: what resuming needs beside the weights and the optimiser's moments. Crops are a
+//! function of (seed, step), so the random generator has no state of its own.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::FinetuneConfig;
+use super::error::TrainError;
+use crate::metrics_log::ValidationMetrics;
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingState {
+    /// Version of this file's format.
+    pub format_version: u32,
+    /// Steps done.
+    pub step: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Hash of every setting that decides the run's numbers.
+    pub fingerprint: String,
+    /// Best validation so far.
+    pub best: Option<ValidationMetrics>,
+}
+
+impl TrainingState {
+    /// The state after `step` steps of a run with these settings.
+    #[must_use]
+    pub fn new(config: &FinetuneConfig, step: u64, best: Option<ValidationMetrics>) -> Self {
+        Self { format_version: 1, step, seed: config.seed, fingerprint: config.fingerprint(), best }
+    }
+
+    /// Reads a state and checks that it belongs to these settings.
+    ///
+    /// # Errors
+    /// The bytes are no state, or the run was started with other settings.
+    pub fn read(bytes: &[u8], config: &FinetuneConfig) -> Result<Self, TrainError> {
+        let state: Self = serde_json::from_slice(bytes)
+            .map_err(|e| TrainError::Config(format!("state.json of the checkpoint cannot be read: {e}")))?;
+        if state.format_version != 1 {
+            return Err(TrainError::Config(format!(
+                "the checkpoint has format version {}, this program reads 1; resume with the version that wrote it",
+                state.format_version
+            )));
+        }
+        if state.fingerprint != config.fingerprint() {
+            return Err(TrainError::Config(
+                "the checkpoint was made with other settings; resume with the run's own config.toml, or start a new run with `init`"
+                    .into(),
+            ));
+        }
+        Ok(state)
+    }
+}

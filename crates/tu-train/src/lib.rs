@@ -1,0 +1,10 @@
+//! Training EMmamba and what surrounds it.
+
+pub mod checkpoint;
+pub mod data;
+pub mod device;
+pub mod finetune;
+pub mod metrics_log;
+pub mod phantom;
+pub mod roi;
+pub mod segment;

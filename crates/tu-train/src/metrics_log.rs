@@ -1,0 +1,155 @@
+//! `metrics.jsonl`: one JSON object per line, appended as training goes. `kind` is `step` or `validation`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tu_segment::{FragmentMethod, Scores, Scoring};
+
+use crate::checkpoint::write_file;
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MetricsLine {
+    /// An optimiser step.
+    Step(StepMetrics),
+    /// A validation.
+    Validation(ValidationMetrics),
+}
+
+/// What an optimiser step gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepMetrics {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Loss of the batch.
+    pub loss: f64,
+    /// Learning rate used.
+    pub lr: f64,
+    /// Norm of all gradients before clipping.
+    pub gradient_norm: f64,
+    /// Wall-clock seconds of the step.
+    pub seconds: f64,
+    /// Voxels of input per second.
+    pub voxels_per_second: f64,
+}
+
+/// The best post-processing of one validation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValidationMetrics {
+    /// Steps done when it was made.
+    pub step: u64,
+    /// Scores of the best setting.
+    pub scores: Scores,
+    /// Its fragment method.
+    pub fragment_method: FragmentMethod,
+    /// Its scoring.
+    pub scoring: Scoring,
+    /// Its threshold.
+    pub threshold: f32,
+    /// Best VOI of each fragment method, by name.
+    pub voi_by_method: Vec<(String, f64)>,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+impl MetricsLine {
+    /// Steps done when the line was written.
+    #[must_use]
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Step(line) => line.step,
+            Self::Validation(line) => line.step,
+        }
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct MetricsLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsLog {
+    /// Opens the log of a run for appending. Lines beyond `step` (written after the checkpoint that is resumed from) and
+    /// a line cut off by a crash are dropped first.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn open(run: &Path, step: u64) -> std::io::Result<Self> {
+        let path = run.join("metrics.jsonl");
+        if path.exists() {
+            // Kept lines stay byte for byte as they were written.
+            let mut kept = String::new();
+            for line in std::fs::read_to_string(&path)?.lines() {
+                if serde_json::from_str::<MetricsLine>(line).is_ok_and(|parsed| parsed.step() <= step) {
+                    kept.push_str(line);
+                    kept.push('\n');
+                }
+            }
+            write_file(&path, kept.as_bytes())?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        Ok(Self { path, file })
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn append(&mut self, line: &MetricsLine) -> std::io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.file.write_all(&text)
+    }
+
+    /// Where the log is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// All whole lines of a log; a last line without an end is left out.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_lines(path: &Path) -> std::io::Result<Vec<MetricsLine>> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(File::open(path)?).lines() {
+        if let Ok(parsed) = serde_json::from_str(&line?) {
+            lines.push(parsed);
+        }
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reopening_at_a_step_drops_what_came_later_and_half_lines() {
+        let run = tempfile::tempdir().unwrap();
+        let line = |step| {
+            MetricsLine::Step(StepMetrics {
+                step,
+                loss: 0.1 + 1.0 / step as f64,
+                lr: 1e-3,
+                gradient_norm: 1.0,
+                seconds: 0.1,
+                voxels_per_second: 10.0,
+            })
+        };
+        let mut log = MetricsLog::open(run.path(), 0).unwrap();
+        for step in 1..=5 {
+            log.append(&line(step)).unwrap();
+        }
+        log.file.write_all(b"{\"kind\":\"step\",\"st").unwrap();
+        let log = MetricsLog::open(run.path(), 3).unwrap();
+        assert_eq!(read_lines(log.path()).unwrap(), [line(1), line(2), line(3)]);
+    }
+}

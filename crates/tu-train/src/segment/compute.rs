@@ -1,0 +1,276 @@
+//! The first half of a run: affinities of every tile, handed to workers while the next one is read.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+
+use tu_model::{IntensityRule, Network};
+use tu_segment::{Tile, TileGrid, crop_to_tile, pad_reflect, quantise_affinity};
+use tu_volume::{DataType, NewVolume, Region, Volume, VolumeWriter};
+
+use super::error::{SegmentError, TileFailure};
+use super::job::TileInput;
+use super::progress::Progress;
+use super::source::RawSource;
+use crate::roi::Roi;
+
+/// So many failures without a success in between are not the fault of single tiles.
+const HOPELESS: usize = 8;
+
+/// Affinities of one tile, channels z, y, x.
+pub(super) struct ComputedTile {
+    pub(super) tile: Tile,
+    /// `[3, tile]` in 256 bins.
+    pub(super) bins: Vec<u8>,
+    /// `[3, tile]` as the network gave them, where asked for.
+    pub(super) exact: Option<Vec<f32>>,
+    /// Somebody else's fragments, numbered within the tile.
+    pub(super) fragments: Option<Vec<u32>>,
+}
+
+/// What was read for a tile.
+enum Loaded {
+    /// The tile's window, normalised and padded.
+    Window(Vec<f32>),
+    /// Affinities, and fragments if they were given.
+    Affinities(Vec<u8>, Option<Vec<u32>>),
+}
+
+/// Affinities `[3, tile]` in (0, 1) of a tile from its window, whose values are normalised and padded.
+///
+/// # Errors
+/// The network refuses the window, the device fails, or the result is not finite.
+pub fn predict_tile(
+    network: &Network,
+    window: Vec<f32>,
+    tile: &Tile,
+) -> Result<Vec<f32>, tu_model::NetworkError> {
+    let affinities = network.affinities_blocking(window, tile.window_shape_zyx)?;
+    Ok(crop_to_tile(&affinities, 3, tile, network.metadata.halo_zyx))
+}
+
+fn read_window(raw: &dyn RawSource, rule: IntensityRule, tile: &Tile) -> Result<Vec<f32>, SegmentError> {
+    let region = Region { origin_zyx: tile.read_origin_zyx, shape_zyx: tile.read_shape_zyx };
+    let mut values = raw.read(&region)?;
+    rule.apply(&mut values, raw.data_type_max());
+    Ok(pad_reflect(&values, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx))
+}
+
+fn read_affinities(volume: &Volume, fragments: Option<&Volume>, tile: &Tile) -> Result<Loaded, SegmentError> {
+    let region = Region { origin_zyx: tile.origin_zyx, shape_zyx: tile.shape_zyx };
+    let bins = if volume.data_type() == DataType::U8 {
+        volume.read_channels_u8(&region)?
+    } else {
+        volume.read_channels_f32(&region)?.into_iter().map(quantise_affinity).collect()
+    };
+    let fragments = fragments.map(|volume| volume.read_u64(&region).map(|ids| numbered(&ids))).transpose()?;
+    Ok(Loaded::Affinities(bins, fragments))
+}
+
+/// Ids as 1, 2, … in order of appearance; 0 stays 0.
+fn numbered(ids: &[u64]) -> Vec<u32> {
+    let mut numbers: HashMap<u64, u32> = HashMap::from([(0, 0)]);
+    let mut labels = Vec::with_capacity(ids.len());
+    for run in ids.chunk_by(|a, b| a == b) {
+        let next = numbers.len() as u32;
+        let number = *numbers.entry(run[0]).or_insert(next);
+        labels.resize(labels.len() + run.len(), number);
+    }
+    labels
+}
+
+/// Computes tiles and hands each to `done` on one of `workers` threads. Every tile that fails is in the result; after
+/// several failures in a row the rest is not tried.
+pub(super) fn for_each_tile(
+    input: &TileInput<'_>,
+    grid: &TileGrid,
+    indices: &[[u64; 3]],
+    (workers, exact): (usize, bool),
+    progress: &dyn Progress,
+    done: &(dyn Fn(ComputedTile) -> Result<(), SegmentError> + Sync),
+) -> Vec<TileFailure> {
+    type Read<'r> = Box<dyn Fn(&Tile) -> Result<Loaded, SegmentError> + Send + 'r>;
+    let (read, volume): (Read<'_>, &str) = match input {
+        TileInput::Network { network, raw } => {
+            let (raw, rule) = (*raw, network.metadata.intensity);
+            (Box::new(move |tile| read_window(raw, rule, tile).map(Loaded::Window)), raw.name())
+        }
+        TileInput::Affinities { volume, fragments } => {
+            let (volume, fragments) = (*volume, *fragments);
+            (Box::new(move |tile| read_affinities(volume, fragments, tile)), volume.url())
+        }
+    };
+    let compute = |loaded: Loaded, tile: &Tile| match (loaded, input) {
+        (Loaded::Window(window), TileInput::Network { network, .. }) => {
+            let affinities = predict_tile(network, window, tile).map_err(|e| e.to_string())?;
+            let bins = affinities.iter().copied().map(quantise_affinity).collect();
+            let exact = exact.then_some(affinities);
+            Ok(ComputedTile { tile: tile.clone(), bins, exact, fragments: None })
+        }
+        (Loaded::Affinities(bins, fragments), _) => {
+            Ok(ComputedTile { tile: tile.clone(), bins, exact: None, fragments })
+        }
+        (Loaded::Window(_), TileInput::Affinities { .. }) => Err("it was read for a network".to_owned()),
+    };
+    let failures = Mutex::new(Vec::new());
+    let (streak, hopeless) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let fail = |index_zyx: [u64; 3], cause: String| {
+        let failure = TileFailure { index_zyx, volume: volume.to_owned(), cause };
+        progress.note(&format!("failed: {failure}"));
+        failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
+        if streak.fetch_add(1, Ordering::SeqCst) + 1 >= HOPELESS && !hopeless.swap(true, Ordering::SeqCst) {
+            progress.note(&format!("{HOPELESS} tiles failed in a row: the rest is not tried"));
+        }
+    };
+    let (loaded_in, loaded_out) = sync_channel(2);
+    let (work_in, work_out) = sync_channel::<ComputedTile>(workers);
+    let work_out = Mutex::new(work_out);
+    std::thread::scope(|scope| {
+        let (fail, streak, hopeless, work_out) = (&fail, &streak, &hopeless, &work_out);
+        scope.spawn(move || {
+            for &index in indices {
+                if hopeless.load(Ordering::SeqCst) {
+                    break;
+                }
+                let loaded = match grid.tile(index) {
+                    Ok(tile) => read(&tile).map(|loaded| (tile, loaded)).map_err(|e| e.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                if loaded_in.send((index, loaded)).is_err() {
+                    break;
+                }
+            }
+        });
+        for _ in 0..workers.max(1) {
+            scope.spawn(move || {
+                loop {
+                    let next = work_out.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(computed) = next else { break };
+                    let (index, voxels) = (computed.tile.index_zyx, computed.tile.voxels());
+                    match done(computed) {
+                        Ok(()) => {
+                            streak.store(0, Ordering::SeqCst);
+                            progress.advance(voxels as u64);
+                        }
+                        Err(error) => fail(index, error.to_string()),
+                    }
+                }
+            });
+        }
+        for (index, loaded) in loaded_out {
+            match loaded.and_then(|(tile, loaded)| compute(loaded, &tile)) {
+                Ok(computed) => {
+                    if work_in.send(computed).is_err() {
+                        break;
+                    }
+                }
+                Err(cause) => fail(index, cause),
+            }
+        }
+        drop(work_in);
+    });
+    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.sort_by_key(|failure| failure.index_zyx);
+    failures
+}
+
+/// How affinities are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AffinityType {
+    /// The 256 bins that segmentation works on.
+    #[default]
+    U8,
+    /// As the network gave them.
+    F32,
+}
+
+/// Where affinities are written, tile by tile, for a region.
+pub struct AffinitySink {
+    writer: VolumeWriter,
+    stored: AffinityType,
+    roi: Roi,
+}
+
+impl AffinitySink {
+    /// Creates `[3, z, y, x]` of the region's shape at `url`, or opens it where `resume` says that it may be there.
+    ///
+    /// # Errors
+    /// The volume cannot be created or opened.
+    pub fn open(
+        url: &str,
+        stored: AffinityType,
+        roi: Roi,
+        chunk_zyx: [usize; 3],
+        (voxel_nm_zyx, voxel_offset_zyx): (Option<[f64; 3]>, [i64; 3]),
+        resume: bool,
+    ) -> Result<Self, SegmentError> {
+        let writer = if resume && super::job::local_path(url)?.exists() {
+            VolumeWriter::open_existing(url)?
+        } else {
+            let channels = serde_json::json!(["affinity_z", "affinity_y", "affinity_x"]);
+            VolumeWriter::create(
+                url,
+                NewVolume {
+                    shape_zyx: roi.shape_zyx(),
+                    channels: Some(3),
+                    data_type: match stored {
+                        AffinityType::U8 => DataType::U8,
+                        AffinityType::F32 => DataType::F32,
+                    },
+                    chunk_zyx: std::array::from_fn(|d| chunk_zyx[d].min(roi.shape_zyx()[d] as usize)),
+                    voxel_nm_zyx,
+                    voxel_offset_zyx: std::array::from_fn(|d| voxel_offset_zyx[d] + roi.begin_zyx[d] as i64),
+                    attributes: serde_json::Map::from_iter([("channels".to_owned(), channels)]),
+                },
+            )?
+        };
+        Ok(Self { writer, stored, roi })
+    }
+
+    /// Whether unquantised affinities are needed.
+    pub(super) fn exact(&self) -> bool {
+        self.stored == AffinityType::F32
+    }
+
+    /// Writes the part of a tile that lies in the region.
+    pub(super) fn write(&self, computed: &ComputedTile) -> Result<(), SegmentError> {
+        let tile = &computed.tile;
+        let end_zyx = std::array::from_fn(|d| tile.origin_zyx[d] + tile.shape_zyx[d] as u64);
+        let Some(part) = self.roi.intersection(&Roi { begin_zyx: tile.origin_zyx, end_zyx }) else {
+            return Ok(());
+        };
+        let (source, target) = (part.relative_to(tile.origin_zyx), part.relative_to(self.roi.begin_zyx));
+        match &computed.exact {
+            Some(values) if self.exact() => {
+                self.writer.write_channels_f32(&target, &cut(values, tile.shape_zyx, &source))?;
+            }
+            _ => self.writer.write_channels_u8(&target, &cut(&computed.bins, tile.shape_zyx, &source))?,
+        }
+        Ok(())
+    }
+
+    /// Marks the volume as complete.
+    ///
+    /// # Errors
+    /// The mark cannot be written.
+    pub fn finish(self) -> Result<(), SegmentError> {
+        Ok(self.writer.finish()?)
+    }
+}
+
+/// A box out of `[3, shape]`.
+fn cut<T: Copy>(values: &[T], shape: [usize; 3], part: &Region) -> Vec<T> {
+    let [z0, y0, x0] = part.origin_zyx.map(|n| n as usize);
+    let [depth, height, width] = part.shape_zyx;
+    let mut out = Vec::with_capacity(3 * depth * height * width);
+    for channel in 0..3 {
+        for z in z0..z0 + depth {
+            for y in y0..y0 + height {
+                let row = ((channel * shape[0] + z) * shape[1] + y) * shape[2] + x0;
+                out.extend_from_slice(&values[row..row + width]);
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,205 @@
+//! A compute device with a network on it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use burn::tensor::Device;
+use js_sys::{Float32Array, Float64Array, JSON, Uint8Array, Uint32Array};
+use tu_model::{Network, sha256_hex};
+use tu_segment::{Tile, TileGrid, crop_to_tile, pad_reflect, quantise_affinity};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+
+use crate::adapter::Adapter;
+use crate::failure::Failure;
+use crate::segmentation::{triple_u32, triple_u64};
+
+/// Affinities of the probe window may differ by this much between the GPU and the CPU.
+const PROBE_TOLERANCE: f32 = 1e-3;
+/// The probe window, voxels (z, y, x): small, but it passes through every kernel.
+const PROBE_ZYX: [usize; 3] = [2, 16, 16];
+
+/// A device and, once loaded, a network on it.
+#[wasm_bindgen]
+pub struct Engine {
+    device: Device,
+    adapter: Option<Adapter>,
+    network: RefCell<Option<Rc<Network>>>,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Opens a device: `webgpu`, `cpu`, or `auto` (WebGPU where there is an adapter, else the CPU).
+    ///
+    /// # Errors
+    /// Throws `no_webgpu` when WebGPU is asked for and missing, `device` when the adapter gives no device.
+    pub async fn create(device: String) -> Result<Engine, JsValue> {
+        let on_cpu = || Engine { device: Device::flex(), adapter: None, network: RefCell::new(None) };
+        match device.as_str() {
+            "cpu" => Ok(on_cpu()),
+            "webgpu" | "auto" => match Adapter::request().await {
+                Ok(adapter) => {
+                    let device = Device::wgpu_options().init_async().await.map_err(|e| {
+                        Failure::passing(
+                            "device",
+                            format!("WebGPU adapter {} gave no device: {e:?}", adapter.description),
+                            "Close other pages that use the GPU and reload, or use the CPU.",
+                        )
+                    })?;
+                    Ok(Engine { device, adapter: Some(adapter), network: RefCell::new(None) })
+                }
+                Err(_) if device == "auto" => Ok(on_cpu()),
+                Err(cause) => Err(Failure::lasting(
+                    "no_webgpu",
+                    format!("WebGPU cannot be used: {cause}"),
+                    "Use a browser with WebGPU enabled, or the CPU.",
+                )
+                .into()),
+            },
+            other => Err(Failure::lasting(
+                "device_name",
+                format!("there is no device '{other}'"),
+                "Choose auto, webgpu or cpu.",
+            )
+            .into()),
+        }
+    }
+
+    /// `webgpu` or `cpu`.
+    #[wasm_bindgen(getter)]
+    pub fn backend(&self) -> String {
+        if self.adapter.is_some() { "webgpu" } else { "cpu" }.to_owned()
+    }
+
+    /// The adapter's name as the browser tells it, or `cpu`.
+    #[wasm_bindgen(getter)]
+    pub fn adapter(&self) -> String {
+        self.adapter.as_ref().map_or_else(|| "cpu".to_owned(), |a| a.description.clone())
+    }
+
+    /// Loads a model file after comparing its SHA-256 (hexadecimal) with `sha256`; on WebGPU a small window is
+    /// then run on the GPU and on the CPU, and a GPU that disagrees is refused.
+    ///
+    /// Returns the model's metadata with the number of `parameters`.
+    ///
+    /// # Errors
+    /// Throws `model_hash`, `model_file`, `tile_too_large`, `gpu_wrong` or `device`.
+    pub async fn load_model(&self, bytes: Uint8Array, sha256: String) -> Result<JsValue, JsValue> {
+        let bytes = bytes.to_vec();
+        let found = sha256_hex(&bytes);
+        if !found.eq_ignore_ascii_case(&sha256) {
+            return Err(Failure::lasting(
+                "model_hash",
+                format!("the model file's SHA-256 is {found}, the manifest says {sha256}"),
+                "The file was changed or cut on its way; reload, or ask whoever serves it.",
+            )
+            .into());
+        }
+        let load = |device: &Device| {
+            Network::from_bytes(&bytes, device)
+                .map_err(|e| Failure::lasting("model_file", e.to_string(), "Use another model file."))
+        };
+        let network = load(&self.device)?;
+        if let Some(adapter) = &self.adapter {
+            check_limits(&network, adapter)?;
+            probe(&network, &load(&Device::flex())?, adapter).await?;
+        }
+        let mut info = serde_json::to_value(&network.metadata)
+            .map_err(|e| Failure::lasting("model_file", e.to_string(), ""))?;
+        info["parameters"] = network.metadata.architecture.parameter_count().into();
+        *self.network.borrow_mut() = Some(Rc::new(network));
+        JSON::parse(&info.to_string())
+    }
+
+    /// Affinities of one tile, quantised: `[3, z, y, x]` of the tile clipped to the volume.
+    ///
+    /// `data` holds the raw values of the part of the tile's window that lies inside the volume;
+    /// `dtype_max` is 255 for u8, 65 535 for u16 and 1 for f32.
+    ///
+    /// # Errors
+    /// Throws `no_model`, `argument`, `network` or `device`.
+    pub async fn affinities(
+        &self,
+        volume_zyx: Float64Array,
+        tile_index_zyx: Uint32Array,
+        data: Float32Array,
+        dtype_max: f64,
+    ) -> Result<Uint8Array, JsValue> {
+        let network = self.network.borrow().clone().ok_or_else(|| {
+            Failure::lasting("no_model", "no model is loaded", "Call load_model before affinities.")
+        })?;
+        let (tile, halo_zyx) = tile_of(&network, &volume_zyx, &tile_index_zyx)?;
+        let expected: usize = tile.read_shape_zyx.iter().product();
+        if data.length() as usize != expected {
+            return Err(Failure::lasting(
+                "argument",
+                format!("{} values for a region of {:?} voxels", data.length(), tile.read_shape_zyx),
+                "",
+            )
+            .into());
+        }
+        let mut values = data.to_vec();
+        network.metadata.intensity.apply(&mut values, dtype_max as f32);
+        let window =
+            pad_reflect(&values, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx);
+        let affinities = network
+            .affinities(window, tile.window_shape_zyx)
+            .await
+            .map_err(|e| Failure::passing("network", e.to_string(), "Reload the page; try the CPU."))?;
+        let cropped = crop_to_tile(&affinities, 3, &tile, halo_zyx);
+        let bins: Vec<u8> = cropped.into_iter().map(quantise_affinity).collect();
+        Ok(Uint8Array::from(bins.as_slice()))
+    }
+}
+
+fn tile_of(
+    network: &Network,
+    volume_zyx: &Float64Array,
+    index_zyx: &Uint32Array,
+) -> Result<(Tile, [usize; 3]), Failure> {
+    let argument = |message: String| Failure::lasting("argument", message, "");
+    let metadata = &network.metadata;
+    let volume = triple_u64(volume_zyx)?;
+    let grid = TileGrid::new(volume, metadata.tile_zyx, metadata.halo_zyx)
+        .map_err(|e| argument(e.to_string()))?;
+    let tile = grid.tile(triple_u32(index_zyx)?.map(u64::from)).map_err(|e| argument(e.to_string()))?;
+    Ok((tile, metadata.halo_zyx))
+}
+
+/// The widest tensor of a forward pass is the concatenation before the last decoder: 2·f₀ channels of the
+/// window in f32.  It has to fit one binding.
+fn check_limits(network: &Network, adapter: &Adapter) -> Result<(), Failure> {
+    let voxels: usize = network.metadata.window_zyx().iter().product();
+    let bytes = (voxels * 2 * network.metadata.architecture.features[0] * 4) as f64;
+    if adapter.binding_bytes > 0.0 && bytes > adapter.binding_bytes {
+        return Err(Failure::lasting(
+            "tile_too_large",
+            format!(
+                "a window of {:?} voxels needs buffers of {bytes} bytes, adapter {} binds {}",
+                network.metadata.window_zyx(),
+                adapter.description,
+                adapter.binding_bytes
+            ),
+            "Use a smaller model or tile, another GPU, or the CPU.",
+        ));
+    }
+    Ok(())
+}
+
+/// Runs the probe window on both devices.
+async fn probe(gpu: &Network, cpu: &Network, adapter: &Adapter) -> Result<(), Failure> {
+    let voxels: usize = PROBE_ZYX.iter().product();
+    // Not smooth, not periodic in any axis: 61 is coprime to every size.
+    let window: Vec<f32> = (0..voxels).map(|i| ((i * 61) % 127) as f32 / 127.0).collect();
+    let failed = |e: tu_model::NetworkError| Failure::passing("device", e.to_string(), "Use the CPU.");
+    let expected = cpu.affinities(window.clone(), PROBE_ZYX).await.map_err(failed)?;
+    let found = gpu.affinities(window, PROBE_ZYX).await.map_err(failed)?;
+    let error = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    if error <= PROBE_TOLERANCE {
+        return Ok(());
+    }
+    Err(Failure::lasting(
+        "gpu_wrong",
+        format!("adapter {} computes affinities that are off by {error}", adapter.description),
+        "Update the graphics driver or the browser, or use the CPU.",
+    ))
+}

@@ -1,0 +1,167 @@
+//! In a dedicated worker of a real browser: the network on WebGPU and on the CPU against PyTorch's values, and
+//! the JavaScript interface with good and bad input.
+
+#![cfg(target_arch = "wasm32")]
+
+use js_sys::{Float32Array, Float64Array, Object, Reflect, Uint8Array, Uint32Array};
+use safetensors::SafeTensors;
+use tu_model::{Network, sha256_hex};
+use tu_web::{Engine, Segmentation};
+use wasm_bindgen::JsValue;
+use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+const MODEL: &[u8] = include_bytes!("../../../tests/fixtures/emmamba_micro.safetensors");
+const VALUES: &[u8] = include_bytes!("../../../tests/fixtures/emmamba_micro_io.safetensors");
+
+fn fixture(name: &str) -> (Vec<usize>, Vec<f32>) {
+    let file = SafeTensors::deserialize(VALUES).unwrap();
+    let view = file.tensor(name).unwrap();
+    let values = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    (view.shape().to_vec(), values)
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
+}
+
+async fn difference_from_pytorch(device: &burn::tensor::Device) -> f32 {
+    let network = Network::from_bytes(MODEL, device).unwrap();
+    let (shape, input) = fixture("test.input");
+    let (_, expected) = fixture("test.output");
+    let window = [shape[2], shape[3], shape[4]];
+    largest_difference(&network.affinities(input, window).await.unwrap(), &expected)
+}
+
+#[wasm_bindgen_test]
+async fn webgpu_affinities_equal_pytorch() {
+    let device = burn::tensor::Device::wgpu_options().init_async().await.unwrap();
+    let difference = difference_from_pytorch(&device).await;
+    console_log!("WebGPU against PyTorch: max |Δ| = {difference:e}");
+    assert!(difference <= 1e-3);
+}
+
+#[wasm_bindgen_test]
+async fn cpu_affinities_equal_pytorch() {
+    let difference = difference_from_pytorch(&burn::tensor::Device::flex()).await;
+    console_log!("CPU in the browser against PyTorch: max |Δ| = {difference:e}");
+    assert!(difference <= 1e-4);
+}
+
+fn property(of: &JsValue, key: &str) -> JsValue {
+    Reflect::get(of, &key.into()).unwrap()
+}
+
+fn numbers(values: [f64; 3]) -> JsValue {
+    values.iter().map(|v| JsValue::from_f64(*v)).collect::<js_sys::Array>().into()
+}
+
+fn options(info: &JsValue, volume_zyx: [f64; 3]) -> JsValue {
+    let object = Object::new();
+    for key in ["tile_zyx", "halo_zyx", "fragment_method", "scoring"] {
+        Reflect::set(&object, &key.into(), &property(info, key)).unwrap();
+    }
+    Reflect::set(&object, &"volume_zyx".into(), &numbers(volume_zyx)).unwrap();
+    object.into()
+}
+
+/// Two tiles side by side through the whole interface, on the given device; returns all that was decided.
+async fn segment_two_tiles(device: &str) -> (Vec<u8>, Vec<u64>, Vec<u64>) {
+    let engine = Engine::create(device.to_owned()).await.unwrap();
+    assert_eq!(engine.backend(), device);
+    let info = engine.load_model(Uint8Array::from(MODEL), sha256_hex(MODEL)).await.unwrap();
+    assert!(property(&info, "parameters").as_f64().unwrap() > 0.0);
+    let tile_x = property(&property(&info, "tile_zyx"), "2").as_f64().unwrap();
+    let volume = [5.0, 20.0, tile_x + 7.0];
+    let mut segmentation = Segmentation::new(options(&info, volume)).unwrap();
+    let (mut bins, mut ids) = (Vec::new(), Vec::new());
+    for x in 0..2 {
+        let index = Uint32Array::from([0u32, 0, x].as_slice());
+        let tile = segmentation.tile(index.clone()).unwrap();
+        let extent = |key: &str, axis: &str| property(&property(&tile, key), axis).as_f64().unwrap() as usize;
+        let shape = ["0", "1", "2"].map(|axis| extent("read_shape_zyx", axis));
+        let origin_x = extent("read_origin_zyx", "2");
+        let mut data = Vec::new();
+        for z in 0..shape[0] {
+            for y in 0..shape[1] {
+                data.extend((0..shape[2]).map(|v| ((z * 31 + y * 17 + (v + origin_x) * 7) % 256) as f32));
+            }
+        }
+        let affinities = engine
+            .affinities(
+                Float64Array::from(volume.as_slice()),
+                index.clone(),
+                Float32Array::from(data.as_slice()),
+                255.0,
+            )
+            .await
+            .unwrap();
+        bins.extend(affinities.to_vec());
+        ids.extend(segmentation.add_tile(index, affinities).unwrap().to_vec());
+    }
+    (bins, ids, segmentation.equivalences(1.0).to_vec())
+}
+
+#[wasm_bindgen_test]
+async fn two_tiles_pass_through_the_interface_on_the_cpu() {
+    let (bins, ids, pairs) = segment_two_tiles("cpu").await;
+    assert_eq!(bins.len(), 3 * ids.len());
+    assert!(ids.iter().any(|id| *id != 0));
+    assert!(!pairs.is_empty(), "at threshold 1 everything in contact merges");
+    assert!(pairs.as_chunks::<2>().0.iter().all(|[fragment, root]| root < fragment));
+    assert_eq!(segment_two_tiles("cpu").await, (bins, ids, pairs), "the CPU is deterministic");
+}
+
+#[wasm_bindgen_test]
+async fn two_tiles_pass_through_the_interface_on_webgpu() {
+    let (gpu, ..) = segment_two_tiles("webgpu").await;
+    let (cpu, ..) = segment_two_tiles("cpu").await;
+    let apart = gpu.iter().zip(&cpu).filter(|(a, b)| a != b).count();
+    console_log!("bins that differ between WebGPU and CPU: {apart} of {}", gpu.len());
+    assert!(gpu.iter().zip(&cpu).all(|(a, b)| a.abs_diff(*b) <= 1));
+}
+
+fn code(thrown: &JsValue) -> String {
+    for key in ["message", "hint"] {
+        assert!(property(thrown, key).is_string());
+    }
+    property(thrown, "code").as_string().unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn a_model_with_another_hash_or_content_is_refused() {
+    let engine = Engine::create("cpu".to_owned()).await.unwrap();
+    let wrong = engine.load_model(Uint8Array::from(MODEL), "00".repeat(32)).await.unwrap_err();
+    assert_eq!(code(&wrong), "model_hash");
+    let cut = &MODEL[..MODEL.len() / 2];
+    let broken = engine.load_model(Uint8Array::from(cut), sha256_hex(cut)).await.unwrap_err();
+    assert_eq!(code(&broken), "model_file");
+    let none = engine
+        .affinities(
+            Float64Array::from([1.0; 3].as_slice()),
+            Uint32Array::from([0u32; 3].as_slice()),
+            Float32Array::new_with_length(1),
+            255.0,
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(code(&none), "no_model");
+}
+
+#[wasm_bindgen_test]
+async fn arguments_that_do_not_fit_are_refused() {
+    assert_eq!(code(&Engine::create("tpu".to_owned()).await.err().unwrap()), "device_name");
+    let engine = Engine::create("cpu".to_owned()).await.unwrap();
+    let info = engine.load_model(Uint8Array::from(MODEL), sha256_hex(MODEL)).await.unwrap();
+    assert_eq!(code(&Segmentation::new(JsValue::NULL).err().unwrap()), "argument");
+    assert_eq!(code(&Segmentation::new(options(&info, [0.5, 1.0, 1.0])).err().unwrap()), "argument");
+    let mut segmentation = Segmentation::new(options(&info, [4.0, 16.0, 16.0])).unwrap();
+    let index = Uint32Array::from([0u32; 3].as_slice());
+    let short = segmentation.add_tile(index, Uint8Array::new_with_length(5)).unwrap_err();
+    assert_eq!(code(&short), "argument");
+    let outside = Uint32Array::from([9u32, 0, 0].as_slice());
+    assert_eq!(code(&segmentation.tile(outside).unwrap_err()), "argument");
+    assert!(!segmentation.remove_tile(Uint32Array::from([0u32; 3].as_slice())).unwrap());
+}

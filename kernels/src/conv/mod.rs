@@ -1,0 +1,64 @@
+//! Size-keeping 3-D convolution, the operation that EMmamba spends nine tenths of its arithmetic on.
+//!
+//! Stride 1, odd kernel, zero padding k/2, no bias:
+//! `y[o] = Σ_{i,dz,dy,dx} w[o,i,dz,dy,dx] · x[i, z+dz−kz/2, y+dy−ky/2, x+dx−kx/2]`.
+//!
+//! | backend | what runs |
+//! |---|---|
+//! | Flex | [`cpu`]: direct, register-tiled, vectorised for the processor it finds itself on |
+//! | Cube | burn's own convolution, which picks tensor cores where there are any |
+
+#[cfg(feature = "autodiff")]
+mod autodiff;
+#[cfg(feature = "flex")]
+pub mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod lanes;
+#[cfg(feature = "flex")]
+mod vector;
+
+use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+/// A backend with the size-keeping convolution.
+#[backend_extension(
+    Cube: cfg(feature = "cube"),
+    Flex: cfg(feature = "flex"),
+    Autodiff: cfg(feature = "autodiff")
+)]
+pub trait ConvBackend: Backend {
+    /// `x [B, in, D, H, W]`, `w [out, in, kz, ky, kx]` to `[B, out, D, H, W]`.
+    fn conv_same(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// The gradients on a backend without a graph; the graph node calls them.
+pub trait ConvKernels: ConvBackend {
+    /// Gradient of the input.  `x` gives the shape alone.
+    fn conv_same_input_gradient(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        y_grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Gradient of the weight.  `w` gives the shape alone.
+    fn conv_same_weight_gradient(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        y_grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+/// Size-keeping convolution of `x [B, in, D, H, W]` (f32) with `w [out, in, kz, ky, kx]`, kernel odd.
+///
+/// # Panics
+/// When the channels do not agree or a kernel size is even, as burn's own operations do.
+pub fn conv_same(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
+    let ([_, input, ..], [_, expected, kernel @ ..]) = (x.dims(), w.dims());
+    assert!(input == expected, "conv_same: the input has {input} channels, the weight takes {expected}");
+    assert!(kernel.iter().all(|k| k % 2 == 1), "conv_same: kernel {kernel:?} has an even size");
+    Tensor::from_dispatch(<Dispatch as ConvBackend>::conv_same(x.into_dispatch(), w.into_dispatch()))
+}

@@ -1,0 +1,48 @@
+//! The scan on the CPU: f32, vectorised over blocks of [`LANES`] channels, one task per batch entry, block of
+//! channels and group of states.
+//!
+//! States are independent of each other until `y = Σ_n C h` sums them, so groups of states occupy further
+//! cores where the channels alone would not. How the work is cut depends on the shape only and partial sums
+//! are added in a fixed order: results do not depend on the number of threads.
+//!
+//! Forward memory: one partial `y` per group of states. The backward pass keeps the state of one
+//! token in [`CHECKPOINT`] and recomputes the tokens between.
+
+mod backward;
+mod flex;
+mod forward;
+mod math;
+mod simd;
+mod tasks;
+
+pub use backward::gradients;
+pub use forward::forward;
+pub use math::{exp, sigmoid, softplus};
+
+/// Channels that one task advances together; with 512-bit registers one register holds them.
+pub const LANES: usize = 16;
+
+/// Tokens between two stored states in the backward pass unless the caller chooses.
+pub const CHECKPOINT: usize = 64;
+
+/// One value per channel of a block.
+type Lanes = [f32; LANES];
+
+/// A scan's inputs as contiguous slices, see [`selective_scan`](crate::selective_scan) for their layout.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanSlices<'a> {
+    /// Sizes of all slices.
+    pub shape: crate::ScanShape,
+    /// `[B, L, E]`
+    pub u: &'a [f32],
+    /// `[B, L, E]`, before softplus
+    pub delta: &'a [f32],
+    /// `[E, N]`
+    pub a: &'a [f32],
+    /// `[B, L, N]`
+    pub b: &'a [f32],
+    /// `[B, L, N]`
+    pub c: &'a [f32],
+    /// `[E]`
+    pub d: &'a [f32],
+}

@@ -1,0 +1,70 @@
+//! One body of a loop compiled for several instruction sets, the best chosen at run time.
+
+/// Instruction sets a loop body is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// What the target always has.
+    Baseline,
+    /// AVX2 with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, VL, DQ, BW.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// Whether multiply-add is a single instruction on every machine of this target.
+pub(super) const BASELINE_FUSED: bool = cfg!(target_arch = "aarch64");
+
+impl Level {
+    /// The best that this machine has.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn detect() -> Self {
+        use std::arch::is_x86_feature_detected as has;
+        if has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw") && has!("fma") {
+            Self::Avx512
+        } else if has!("avx2") && has!("fma") {
+            Self::Avx2
+        } else {
+            Self::Baseline
+        }
+    }
+
+    /// The best that this machine has.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn detect() -> Self {
+        Self::Baseline
+    }
+}
+
+/// Defines `$name(level, arguments…)`, which runs `$body::<FUSED>(arguments…)` compiled for the level.
+macro_rules! for_every_level {
+    ($(#[$doc:meta])* fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
+        $(#[$doc])*
+        #[allow(clippy::needless_pass_by_value, reason = "the signature is shared by all levels")]
+        fn $name(level: $crate::cpu::simd::Level, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) $(-> $ret)? {
+                $body::<true>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+            fn avx512($($arg: $ty),*) $(-> $ret)? {
+                $body::<true>($($arg),*)
+            }
+            match level {
+                // SAFETY: `Level::detect` saw these features on this machine
+                #[cfg(target_arch = "x86_64")]
+                $crate::cpu::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: `Level::detect` saw these features on this machine
+                #[cfg(target_arch = "x86_64")]
+                $crate::cpu::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::cpu::simd::Level::Baseline => {
+                    $body::<{ $crate::cpu::simd::BASELINE_FUSED }>($($arg),*)
+                }
+            }
+        }
+    };
+}
+pub(super) use for_every_level;

@@ -1,0 +1,42 @@
+//! Kernels of EMmamba with their own backward pass, as burn backend extensions.
+//!
+//! The selective state space scan of Mamba-1 (Gu and Dao 2023, algorithm 2), per batch entry and channel `e`
+//! with `N` states:
+//!
+//! ```text
+//! Δ_t     = softplus(delta_t)
+//! h_t[n]  = exp(Δ_t A[e,n]) h_{t-1}[n] + Δ_t u_t B_t[n],      h_0 = 0
+//! y_t     = Σ_n C_t[n] h_t[n] + D[e] u_t
+//! ```
+//!
+//! [`selective_scan`] runs it on every backend this crate is built for:
+//!
+//! | backend | feature | where |
+//! |---|---|---|
+//! | Flex | `flex` | [`cpu`]: vectorised over channels, threads over channels and states |
+//! | Cube | `wgpu`, `webgpu`, `cuda` | `cube`: chunked along the sequence |
+//! | Autodiff | `autodiff` | [`scan`]: one graph node, states recomputed in the backward pass |
+//!
+//! [`reference`] is the same mathematics in f64, written for clarity; the tests compare everything with it.
+
+#![allow(
+    unsafe_code,
+    reason = "vector instructions behind run-time detection; every block says why it is sound"
+)]
+
+pub mod conv;
+#[cfg(feature = "flex")]
+pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
+#[cfg(feature = "flex")]
+mod flex_tensor;
+pub mod norm;
+pub mod reference;
+pub mod scan;
+#[cfg(feature = "autodiff")]
+pub mod selfcheck;
+
+pub use conv::conv_same;
+pub use norm::normalise_rows;
+pub use scan::{ScanShape, selective_scan};

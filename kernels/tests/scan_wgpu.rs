@@ -1,0 +1,128 @@
+//! The Cube kernels against the f64 reference on a native wgpu adapter.
+#![cfg(all(feature = "wgpu", feature = "autodiff", not(target_arch = "wasm32")))]
+mod common;
+use burn::tensor::{Device, Tensor, read_sync};
+use common::{Tensors, check, check_not_finite, error, inputs, run, shape, shapes, uniform, values};
+use std::sync::{Mutex, MutexGuard};
+use tu_kernels::ScanShape;
+use tu_kernels::cube::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES, launches};
+use tu_kernels::reference::{selective_scan_f64, selective_scan_gradients_f64};
+use tu_kernels::scan::selective_scan_in_chunks;
+
+/// One test at a time, so that the launches counted are its own; `None` without an adapter.
+fn adapter() -> Option<(Device, MutexGuard<'static, ()>)> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match Device::wgpu_options().init() {
+        Ok(device) => Some((device, guard)),
+        Err(error) => {
+            eprintln!(
+                "SKIPPED: no wgpu adapter ({error:?}); install a Vulkan driver such as mesa-vulkan-drivers"
+            );
+            None
+        }
+    }
+}
+
+/// Leaves memory full of NaN behind, so that a kernel that does not write all of its output is noticed.
+fn poison(device: &Device) {
+    for count in [1_000, 10_000, 100_000, 1_000_000] {
+        let tensors: Vec<_> = (0..4).map(|_| Tensor::<1>::full([count], f32::NAN, device)).collect();
+        for tensor in tensors {
+            assert!(read_sync(values(tensor)).iter().all(|x| x.is_nan()));
+        }
+    }
+}
+
+#[test]
+fn values_and_gradients_agree_with_f64_for_every_shape() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for (seed, shape) in shapes().into_iter().enumerate() {
+        read_sync(check(shape, seed as u64 + 1, &device, 1e-4));
+    }
+    read_sync(check(shape(1, 40, 5, 20), 50, &device, 1e-4));
+    read_sync(check(shape(1, 40, 18, 64), 51, &device, 1e-4));
+}
+
+#[test]
+fn a_very_long_sequence_keeps_its_accuracy() {
+    let Some((device, _guard)) = adapter() else { return };
+    read_sync(check(shape(1, 102_400, 3, 16), 1, &device, 1e-4));
+}
+
+#[test]
+fn the_chunk_does_not_change_the_result() {
+    let Some((device, _guard)) = adapter() else { return };
+    let inputs = inputs(shape(2, 333, 19, 4), 7);
+    let y_grad = uniform(inputs.shape.tokens_by_channels(), 70);
+    let expected = selective_scan_f64(&inputs);
+    let expected_u = selective_scan_gradients_f64(&inputs, &y_grad).u;
+    let device = device.autodiff();
+    for chunk in [1, 2, 7, 16, 64, 333, 1000] {
+        let t = Tensors::new(&inputs, &device).tracked();
+        let y = selective_scan_in_chunks(t.u.clone(), t.delta, t.a, t.b, t.c, t.d, Some(chunk));
+        let weights = common::tensor(&y_grad, y.dims(), &device);
+        let grads = (y.clone() * weights).sum().backward();
+        let y_error = error(&read_sync(values(y.inner())), &expected);
+        let u_error = error(&read_sync(values(t.u.grad(&grads).unwrap())), &expected_u);
+        assert!(y_error < 2e-5 && u_error < 2e-5, "chunk {chunk}: {y_error:e}, {u_error:e}");
+    }
+}
+
+#[test]
+fn launches_do_not_grow_with_the_sequence_and_two_runs_are_equal_in_every_bit() {
+    let Some((device, _guard)) = adapter() else { return };
+    for length in [1, 100, 5000] {
+        let inputs = inputs(shape(1, length, 16, 16), 3);
+        let y_grad = uniform(inputs.shape.tokens_by_channels(), 4);
+        let bits = || {
+            let before = launches();
+            let (y, g) = read_sync(run(&inputs, &y_grad, &device));
+            assert_eq!(launches() - before, FORWARD_LAUNCHES + GRADIENT_LAUNCHES);
+            [y, g.u, g.delta, g.a, g.b, g.c, g.d].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(), bits());
+    }
+}
+
+#[test]
+fn a_scan_without_gradients_takes_three_launches() {
+    let Some((device, _guard)) = adapter() else { return };
+    let tensors = Tensors::new(&inputs(shape(1, 2000, 16, 16), 3), &device);
+    let before = launches();
+    tensors.scan();
+    assert_eq!(launches() - before, FORWARD_LAUNCHES);
+}
+
+#[test]
+fn constants_and_forgetting_steps_behave_as_in_the_reference() {
+    let Some((device, _guard)) = adapter() else { return };
+    for value in [0.0, 1.0] {
+        let mut inputs = inputs(shape(1, 70, 3, 4), 9);
+        inputs.u.fill(value);
+        read_sync(check_not_finite(&inputs, &device));
+    }
+    let mut inputs = inputs(shape(1, 70, 3, 4), 9);
+    inputs.delta.fill(60.0);
+    assert!(
+        error(&read_sync(values(Tensors::new(&inputs, &device).scan())), &selective_scan_f64(&inputs)) < 1e-5
+    );
+}
+
+#[test]
+fn swapped_axes_are_read_in_their_logical_order() {
+    let Some((device, _guard)) = adapter() else { return };
+    let inputs = inputs(shape(2, 40, 18, 5), 6);
+    let expected = selective_scan_f64(&inputs);
+    let mut tensors = Tensors::new(&inputs, &device);
+    let ScanShape { batch, length, channels, .. } = inputs.shape;
+    let transposed: Vec<f64> = (0..batch * channels * length)
+        .map(|i| {
+            let (sequence, e, t) = (i / (channels * length), i / length % channels, i % length);
+            inputs.u[(sequence * length + t) * channels + e]
+        })
+        .collect();
+    tensors.u = common::tensor::<3>(&transposed, [batch, channels, length], &device).swap_dims(1, 2);
+    assert!(error(&read_sync(values(tensors.scan())), &expected) < 1e-5);
+}

@@ -1,0 +1,46 @@
+/**
+ * @license
+ * Copyright 2026 The TokenUnify Authors
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+
+/**
+ * @file What a deployment may set before the viewer is built.
+ */
+
+export interface Configuration {
+  /** Where the plugin manifest is, relative to the page. */
+  manifestUrl: string;
+  /**
+   * Send labels to the GPU compressed.  The Python client's `volume().read()`
+   * understands uncompressed chunks only.
+   */
+  compressLabels: boolean;
+}
+
+const current: Configuration = {
+  manifestUrl: "plugin-manifest/manifest.json",
+  compressLabels: true,
+};
+
+export function configure(changes: Partial<Configuration>): void {
+  Object.assign(current, changes);
+}
+
+export function configuration(): Readonly<Configuration> {
+  return current;
+}
+
+export function manifestUrl(): string {
+  return new URL(current.manifestUrl, document.baseURI).href;
+}

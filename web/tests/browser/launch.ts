@@ -1,0 +1,39 @@
+/**
+ * @license
+ * Copyright 2026 The TokenUnify Authors
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+
+import type { LaunchOptions } from "@playwright/test";
+
+const QUIET = [
+  "--no-sandbox",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--enable-unsafe-swiftshader",
+];
+
+const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+/** How the system's Chromium is started; nothing is downloaded. */
+export function launchOptions(webgpu = true): LaunchOptions {
+  return {
+    executablePath: process.env["CHROME"] ?? "/usr/bin/chromium",
+    // Playwright's default would switch WebGPU off as well.
+    ignoreDefaultArgs: ["--disable-gpu"],
+    args: [...QUIET, ...(webgpu ? WEBGPU : [])],
+  };
+}

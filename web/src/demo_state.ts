@@ -28,13 +28,15 @@ export interface Demo {
   /** Voxels per screen pixel. */
   readonly crossSectionScale: number | undefined;
   readonly title: string | undefined;
+  /** Options of the segmentation layer, as in `source.state`. */
+  readonly state: Readonly<Record<string, unknown>> | undefined;
 }
 
 export function parseDemo(json: unknown): Demo {
   if (typeof json !== "object" || json === null) {
     throw new Error("demo.json is not a JSON object");
   }
-  const { volume_url, position, dimensions, crossSectionScale, title } =
+  const { volume_url, position, dimensions, crossSectionScale, title, state } =
     json as Record<string, unknown>;
   if (typeof volume_url !== "string" || volume_url === "") {
     throw new Error('demo.json has no "volume_url"');
@@ -55,6 +57,10 @@ export function parseDemo(json: unknown): Demo {
       ? crossSectionScale
       : undefined,
     title: typeof title === "string" ? title : undefined,
+    state:
+      typeof state === "object" && state !== null
+        ? (state as Record<string, unknown>)
+        : undefined,
   };
 }
 
@@ -78,7 +84,10 @@ export function demoState(demo: Demo, base: URL): Record<string, unknown> {
       {
         type: "segmentation",
         name: "neurons",
-        source: `${volume}|tokenunify:`,
+        source: {
+          url: `${volume}|tokenunify:`,
+          ...(demo.state && { state: demo.state }),
+        },
         tab: "graph",
       },
     ],

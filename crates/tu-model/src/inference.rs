@@ -59,7 +59,11 @@ impl Network {
     ///
     /// # Errors
     /// [`NetworkError`] when the window does not fit, the device fails, or the result is not finite.
-    pub async fn affinities(&self, window: Vec<f32>, shape_zyx: [usize; 3]) -> Result<Vec<f32>, NetworkError> {
+    pub async fn affinities(
+        &self,
+        window: Vec<f32>,
+        shape_zyx: [usize; 3],
+    ) -> Result<Vec<f32>, NetworkError> {
         let output = self.output(window, shape_zyx)?;
         let data = output.into_data_async().await.map_err(|e| NetworkError::Device(format!("{e:?}")))?;
         finite(data)
@@ -144,8 +148,14 @@ mod tests {
 
     #[test]
     fn windows_of_the_wrong_size_are_refused() {
-        assert!(matches!(network().affinities_blocking(vec![0.0; 10], [1, 16, 16]), Err(NetworkError::Length { .. })));
-        assert!(matches!(network().affinities_blocking(vec![0.0; 225], [1, 15, 15]), Err(NetworkError::Window(_))));
+        assert!(matches!(
+            network().affinities_blocking(vec![0.0; 10], [1, 16, 16]),
+            Err(NetworkError::Length { .. })
+        ));
+        assert!(matches!(
+            network().affinities_blocking(vec![0.0; 225], [1, 15, 15]),
+            Err(NetworkError::Window(_))
+        ));
     }
 
     #[test]

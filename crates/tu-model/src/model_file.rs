@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn the_published_network_has_its_291_tensors() {
-        let config = EmMambaConfig { features: [4, 6, 8, 10], hidden: 12, ..EmMambaConfig::default().compat() };
+        let config =
+            EmMambaConfig { features: [4, 6, 8, 10], hidden: 12, ..EmMambaConfig::default().compat() };
         let names = parameter_names(&config.init(&Device::flex()));
         assert_eq!(names.len(), 291);
         let values: usize = names.iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum();

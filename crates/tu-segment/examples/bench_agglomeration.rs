@@ -121,7 +121,8 @@ fn cells(extent: usize) -> Vec<u64> {
                 for dz in 0..3 {
                     for dy in 0..3 {
                         for dx in 0..3 {
-                            let cube = (z / CELL + dz) * cubes * cubes + (y / CELL + dy) * cubes + x / CELL + dx;
+                            let cube =
+                                (z / CELL + dz) * cubes * cubes + (y / CELL + dy) * cubes + x / CELL + dx;
                             let [cz, cy, cx] = centres[cube];
                             let distance =
                                 (z as f32 - cz).powi(2) + (y as f32 - cy).powi(2) + (x as f32 - cx).powi(2);

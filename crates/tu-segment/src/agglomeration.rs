@@ -75,7 +75,10 @@ pub fn agglomerate(fragment_ids: &[u64], edges: &[Edge], scoring: Scoring, thres
     ids.retain(|&id| id != 0);
     ids.sort_unstable();
     ids.dedup();
-    assert!(ids.len() < u32::MAX as usize && edges.len() < u32::MAX as usize, "the region graph is too large");
+    assert!(
+        ids.len() < u32::MAX as usize && edges.len() < u32::MAX as usize,
+        "the region graph is too large"
+    );
     let endpoints = endpoints(&ids, &edges);
     let parents = match scoring {
         Scoring::Quantile(percent) => {

@@ -76,7 +76,8 @@ impl RegionGraph {
 
     /// Ids of all fragments, ascending.
     pub fn fragment_ids(&self) -> Vec<u64> {
-        let mut ids: Vec<u64> = self.tiles.values().flat_map(|tile| tile.fragment_ids.iter().copied()).collect();
+        let mut ids: Vec<u64> =
+            self.tiles.values().flat_map(|tile| tile.fragment_ids.iter().copied()).collect();
         ids.sort_unstable();
         ids
     }

@@ -108,15 +108,9 @@ impl TileFragments {
         let record = TileRecord {
             edges,
             low_fragments: std::array::from_fn(|axis| face(axis, 0, has_lower[axis])),
-            high_fragments: std::array::from_fn(|axis| {
-                face(axis, tile.shape_zyx[axis] - 1, has_upper[axis])
-            }),
+            high_fragments: std::array::from_fn(|axis| face(axis, tile.shape_zyx[axis] - 1, has_upper[axis])),
             low_affinities: std::array::from_fn(|axis| {
-                if has_lower[axis] {
-                    plane(aff.channel(axis), tile.shape_zyx, axis, 0)
-                } else {
-                    Vec::new()
-                }
+                if has_lower[axis] { plane(aff.channel(axis), tile.shape_zyx, axis, 0) } else { Vec::new() }
             }),
             fragment_ids,
         };

@@ -48,8 +48,7 @@ fn the_affinity_watershed_equals_that_of_waterz_label_by_label() {
     let fixtures = fixtures();
     assert!(fixtures.cases.len() >= 50);
     for (i, case) in fixtures.cases.iter().enumerate() {
-        let settings =
-            AffinityWatershed { low: affinity_of_bin(case.low), high: affinity_of_bin(case.high) };
+        let settings = AffinityWatershed { low: affinity_of_bin(case.low), high: affinity_of_bin(case.high) };
         let bins = case.bins();
         let aff = AffinityView::new(&bins, case.shape_zyx).unwrap();
         assert_eq!(fragments(&aff, &FragmentMethod::Affinity(settings)), case.watershed, "case {i}");

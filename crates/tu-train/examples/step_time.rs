@@ -43,7 +43,15 @@ fn parts(model: &EmMamba, input: &Tensor<5>) {
     let e3 = model.encoder3.forward(o[1].clone());
     let e4 = model.encoder4.forward(o[2].clone());
     let e5 = model.encoder5.forward(o[3].clone());
-    part("vit (Mamba encoder)", input, |x| model.vit.forward(x).into_iter().map(|o| o.sum().reshape([1, 1, 1, 1, 1])).reduce(|a, b| a + b).unwrap_or_else(|| unreachable!("four outputs")));
+    part("vit (Mamba encoder)", input, |x| {
+        model
+            .vit
+            .forward(x)
+            .into_iter()
+            .map(|o| o.sum().reshape([1, 1, 1, 1, 1]))
+            .reduce(|a, b| a + b)
+            .unwrap_or_else(|| unreachable!("four outputs"))
+    });
     let stem = model.vit.downsample_layers[0].forward(input.clone());
     part("  stem", input, |x| model.vit.downsample_layers[0].forward(x));
     part("  stage 0 GSC", &stem, |x| model.vit.gscs[0].forward(x));
@@ -78,8 +86,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let entry = VolumeEntry { phantom: Some(phantom), ..VolumeEntry::default() };
     let (making, volume) = seconds(|| TrainingVolume::open(&entry, &mut u64::MAX.clone(), true));
     println!("phantom 32×192×192              {making:7.3} s");
-    let sampler =
-        Sampler::new(vec![volume?], shape, AugmentationConfig::default(), tu_model::IntensityRule::FullRange, 1)?;
+    let sampler = Sampler::new(
+        vec![volume?],
+        shape,
+        AugmentationConfig::default(),
+        tu_model::IntensityRule::FullRange,
+        1,
+    )?;
     let target = TargetConfig { loss: LossKind::WeightedMse, ignore_unlabelled: false, widen_borders: false };
     let mut step = 0;
     let started = Instant::now();

@@ -90,7 +90,9 @@ impl CheckpointFolder {
         let entries = match std::fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(CheckpointError::Io { action: "list", path: self.path.clone(), source }),
+            Err(source) => {
+                return Err(CheckpointError::Io { action: "list", path: self.path.clone(), source });
+            }
         };
         let mut steps: Vec<u64> = entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("step-")?.parse().ok())

@@ -75,7 +75,10 @@ impl PhantomConfig {
             return Err(PhantomError(format!("shape {:?} must have 1 to 2^31 voxels", self.shape_zyx)));
         }
         if !self.voxel_nm_zyx.iter().all(|nm| (0.1..=10_000.0).contains(nm)) {
-            return Err(PhantomError(format!("voxel size {:?} nm must lie in 0.1..10000", self.voxel_nm_zyx)));
+            return Err(PhantomError(format!(
+                "voxel size {:?} nm must lie in 0.1..10000",
+                self.voxel_nm_zyx
+            )));
         }
         if !(20.0..=20_000.0).contains(&self.neurite_nm)
             || !(0.0..=200.0).contains(&self.membrane_nm)
@@ -85,10 +88,12 @@ impl PhantomConfig {
                 "neurite_nm must lie in 20..20000, membrane_nm in 0..200, noise in 0..1".into(),
             ));
         }
-        let extent: f64 = (0..3).map(|a| self.shape_zyx[a] as f64 * self.voxel_nm_zyx[a] / self.neurite_nm).product();
+        let extent: f64 =
+            (0..3).map(|a| self.shape_zyx[a] as f64 * self.voxel_nm_zyx[a] / self.neurite_nm).product();
         if extent > 4e6 {
             return Err(PhantomError(
-                "more than four million neurite diameters cubed; use a smaller volume or a larger neurite_nm".into(),
+                "more than four million neurite diameters cubed; use a smaller volume or a larger neurite_nm"
+                    .into(),
             ));
         }
         Ok(())

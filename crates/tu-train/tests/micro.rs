@@ -8,8 +8,8 @@ use burn::tensor::Device;
 use tu_model::EmMambaConfig;
 use tu_train::data::{AugmentationConfig, VolumeEntry};
 use tu_train::finetune::{
-    FinetuneConfig, LossKind, Modules, OptimiserConfig, TrainError, TrainOptions, TrainOutcome, ValidationConfig,
-    finetune,
+    FinetuneConfig, LossKind, Modules, OptimiserConfig, TrainError, TrainOptions, TrainOutcome,
+    ValidationConfig, finetune,
 };
 use tu_train::metrics_log::{MetricsLine, read_lines};
 use tu_train::phantom::PhantomConfig;
@@ -75,7 +75,8 @@ fn weights(file: &Path) -> Vec<tu_model::NamedTensor> {
 
 #[test]
 fn the_same_seed_gives_the_same_losses_and_weights_and_another_seed_others() {
-    let (a, b, c) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b, c) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config = FinetuneConfig { batch: 2, ..micro() };
     train(&config, a.path(), TrainOptions::default());
     train(&config, b.path(), TrainOptions::default());
@@ -98,7 +99,9 @@ fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
     assert_eq!((second.steps, second.finished), (6, true));
     assert_eq!(trace(whole.path()), trace(parts.path()));
     for file in ["model.safetensors", "optimiser.safetensors", "state.json"] {
-        let read = |run: &tempfile::TempDir| std::fs::read(run.path().join("checkpoints/step-6").join(file)).unwrap();
+        let read = |run: &tempfile::TempDir| {
+            std::fs::read(run.path().join("checkpoints/step-6").join(file)).unwrap()
+        };
         assert!(read(&whole) == read(&parts), "{file} differs");
     }
 }
@@ -147,7 +150,8 @@ fn only_the_chosen_modules_and_the_head_change_and_have_optimiser_state() {
         let mut changed = 0;
         for (before, after) in start.iter().zip(weights(&run.path().join("model.safetensors"))) {
             assert_eq!(before.name, after.name);
-            let chosen = prefixes.iter().any(|p| before.name.starts_with(p)) || before.name.starts_with("out.");
+            let chosen =
+                prefixes.iter().any(|p| before.name.starts_with(p)) || before.name.starts_with("out.");
             let differs = before.values != after.values;
             assert!(chosen || !differs, "{} changed with {modules:?}", before.name);
             changed += usize::from(differs);
@@ -167,7 +171,12 @@ fn a_loss_that_is_no_number_stops_the_run_and_names_step_and_samples() {
     let run = tempfile::tempdir().unwrap();
     let config = FinetuneConfig {
         steps: 50,
-        optimiser: OptimiserConfig { lr: 1e30, clip_norm: 0.0, warmup_steps: 0, ..OptimiserConfig::default() },
+        optimiser: OptimiserConfig {
+            lr: 1e30,
+            clip_norm: 0.0,
+            warmup_steps: 0,
+            ..OptimiserConfig::default()
+        },
         ..micro()
     };
     let error = finetune(&config, run.path(), &Device::flex(), &TrainOptions::default()).unwrap_err();

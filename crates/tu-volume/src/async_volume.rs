@@ -43,7 +43,11 @@ impl AsyncVolume {
     ///
     /// # Errors
     /// As [`open`](Self::open), and if there is no such scale.
-    pub async fn open_scale(url: &str, scale: usize, signal: Option<AbortSignal>) -> Result<Self, VolumeError> {
+    pub async fn open_scale(
+        url: &str,
+        scale: usize,
+        signal: Option<AbortSignal>,
+    ) -> Result<Self, VolumeError> {
         let parsed: VolumeUrl = url.parse()?;
         let shown = parsed.shown();
         let source = FetchSource::new(&shown, parsed.place(), signal)?;
@@ -57,7 +61,11 @@ impl AsyncVolume {
             && let Some(opened) = precomputed::info::open(&source, &shown, scale).await?
         {
             let description = opened.description.clone();
-            return Self::new(url, description, Reader::Precomputed(Box::new(AsyncPrecomputedReader(opened))));
+            return Self::new(
+                url,
+                description,
+                Reader::Precomputed(Box::new(AsyncPrecomputedReader(opened))),
+            );
         }
         Err(parsed.nothing_there())
     }
@@ -75,7 +83,9 @@ impl AsyncVolume {
         let change = |source: &FetchSource| source.with_signal(signal.cloned());
         let reader = match self.reader.as_ref() {
             Reader::Zarr(zarr) => Reader::Zarr(Box::new(zarr.with_source(change))),
-            Reader::Precomputed(precomputed) => Reader::Precomputed(Box::new(precomputed.with_source(change))),
+            Reader::Precomputed(precomputed) => {
+                Reader::Precomputed(Box::new(precomputed.with_source(change)))
+            }
         };
         Self { url: self.url.clone(), description: self.description.clone(), reader: Rc::new(reader) }
     }
@@ -103,7 +113,11 @@ impl AsyncVolume {
     /// # Errors
     /// As [`read_u8`](Self::read_u8).
     pub async fn read_u16(&self, region: &Region) -> Result<Vec<u16>, VolumeError> {
-        element::exact(&self.description.url, self.data_type(), &self.bytes(region, 0..1, DataType::U16).await?)
+        element::exact(
+            &self.description.url,
+            self.data_type(),
+            &self.bytes(region, 0..1, DataType::U16).await?,
+        )
     }
 
     /// A box of labels of any unsigned type, widened, C order zyx.
@@ -111,7 +125,11 @@ impl AsyncVolume {
     /// # Errors
     /// If the volume is not of an unsigned type, the box is not inside it, or a chunk cannot be had.
     pub async fn read_u64(&self, region: &Region) -> Result<Vec<u64>, VolumeError> {
-        element::to_u64(&self.description.url, self.data_type(), &self.bytes(region, 0..1, DataType::U64).await?)
+        element::to_u64(
+            &self.description.url,
+            self.data_type(),
+            &self.bytes(region, 0..1, DataType::U64).await?,
+        )
     }
 
     /// A box of intensities of u8, u16 or f32, values unchanged, C order zyx.
@@ -119,7 +137,11 @@ impl AsyncVolume {
     /// # Errors
     /// If the volume is of another type, the box is not inside it, or a chunk cannot be had.
     pub async fn read_f32(&self, region: &Region) -> Result<Vec<f32>, VolumeError> {
-        element::to_f32(&self.description.url, self.data_type(), &self.bytes(region, 0..1, DataType::F32).await?)
+        element::to_f32(
+            &self.description.url,
+            self.data_type(),
+            &self.bytes(region, 0..1, DataType::F32).await?,
+        )
     }
 
     /// A box of all channels as u8, `[c, z, y, x]`.
@@ -139,7 +161,12 @@ impl AsyncVolume {
         element::to_f32(&self.description.url, self.data_type(), &bytes)
     }
 
-    async fn bytes(&self, region: &Region, channels: Range<u64>, asked: DataType) -> Result<Vec<u8>, VolumeError> {
+    async fn bytes(
+        &self,
+        region: &Region,
+        channels: Range<u64>,
+        asked: DataType,
+    ) -> Result<Vec<u8>, VolumeError> {
         let d = self.description();
         element::check_read(&d.url, d.data_type, asked)?;
         let count = (channels.end - channels.start) as usize;

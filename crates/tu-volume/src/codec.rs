@@ -16,7 +16,9 @@ use std::{
 use zarrs::{
     array::{
         BytesRepresentation,
-        codec::api::{CodecError, CodecRuntimePluginV2, CodecRuntimePluginV3, register_codec_v2, register_codec_v3},
+        codec::api::{
+            CodecError, CodecRuntimePluginV2, CodecRuntimePluginV3, register_codec_v2, register_codec_v3,
+        },
     },
     metadata::{v2::MetadataV2, v3::MetadataV3},
     plugin::PluginCreateError,
@@ -86,7 +88,10 @@ macro_rules! whole_chunk_codec {
             }
 
             fn partial_decoder_capability(&self) -> zarrs::array::codec::api::PartialDecoderCapability {
-                zarrs::array::codec::api::PartialDecoderCapability { partial_read: false, partial_decode: false }
+                zarrs::array::codec::api::PartialDecoderCapability {
+                    partial_read: false,
+                    partial_decode: false,
+                }
             }
 
             fn partial_encoder_capability(&self) -> zarrs::array::codec::api::PartialEncoderCapability {

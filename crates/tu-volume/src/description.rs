@@ -39,10 +39,7 @@ pub(crate) fn last_three_f64(value: Option<&Value>) -> Option<[f64; 3]> {
 /// As [`last_three_f64`], for integers.
 pub(crate) fn last_three_i64(value: Option<&Value>) -> Option<[i64; 3]> {
     let numbers = last_three_f64(value)?;
-    numbers
-        .iter()
-        .all(|v| v.fract() == 0.0 && v.abs() < 9.0e15)
-        .then(|| numbers.map(|v| v as i64))
+    numbers.iter().all(|v| v.fract() == 0.0 && v.abs() < 9.0e15).then(|| numbers.map(|v| v as i64))
 }
 
 /// A voxel size is usable when it is finite and positive.

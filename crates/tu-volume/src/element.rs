@@ -71,8 +71,12 @@ pub(crate) fn check_read(input: &str, stored: DataType, asked: DataType) -> Resu
 
 fn refusal(input: &str, stored: DataType, asked: DataType) -> VolumeError {
     let remedy = match stored {
-        DataType::U8 | DataType::U16 => "images are u8, u16 or f32 and labels are unsigned integers: check that the right volume is given",
-        DataType::U32 | DataType::U64 => "it looks like labels: give an image volume here, or read it as labels",
+        DataType::U8 | DataType::U16 => {
+            "images are u8, u16 or f32 and labels are unsigned integers: check that the right volume is given"
+        }
+        DataType::U32 | DataType::U64 => {
+            "it looks like labels: give an image volume here, or read it as labels"
+        }
         DataType::F32 => "it looks like an image or affinities: give a label volume here, or convert it",
         _ => "convert it to u8, u16 or f32 (images) or to an unsigned integer (labels)",
     };

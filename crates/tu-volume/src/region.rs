@@ -109,8 +109,7 @@ pub(crate) fn chunks_of(region: &Region, chunk_zyx: [u64; 3], shape_zyx: [u64; 3
             for x in first[2]..=last[2] {
                 let index = [z, y, x];
                 let begin = std::array::from_fn(|d| index[d] * chunk_zyx[d]);
-                let end =
-                    std::array::from_fn(|d| (index[d] * chunk_zyx[d] + chunk_zyx[d]).min(shape_zyx[d]));
+                let end = std::array::from_fn(|d| (index[d] * chunk_zyx[d] + chunk_zyx[d]).min(shape_zyx[d]));
                 out.push((index, Span { begin, end }));
             }
         }

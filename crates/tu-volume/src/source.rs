@@ -71,8 +71,12 @@ pub(crate) trait MetadataSource: Clone {
 }
 
 /// Parses a JSON document, naming it when it is malformed.
-pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(input: &str, bytes: &[u8]) -> Result<T, VolumeError> {
-    serde_json::from_slice(bytes).map_err(|e| VolumeError::metadata(input, format!("it is no valid JSON: {e}")))
+pub(crate) fn parse_json<T: serde::de::DeserializeOwned>(
+    input: &str,
+    bytes: &[u8],
+) -> Result<T, VolumeError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| VolumeError::metadata(input, format!("it is no valid JSON: {e}")))
 }
 
 /// The refusal of an object that is larger than it can legitimately be.

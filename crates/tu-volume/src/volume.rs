@@ -136,7 +136,11 @@ impl Volume {
     /// # Errors
     /// As [`read_f32`](Self::read_f32).
     pub fn read_channels_f32(&self, region: &Region) -> Result<Vec<f32>, VolumeError> {
-        element::to_f32(&self.description().url, self.data_type(), &self.bytes(region, self.all_channels(), DataType::F32)?)
+        element::to_f32(
+            &self.description().url,
+            self.data_type(),
+            &self.bytes(region, self.all_channels(), DataType::F32)?,
+        )
     }
 
     fn all_channels(&self) -> Range<u64> {

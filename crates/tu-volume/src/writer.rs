@@ -275,7 +275,13 @@ impl VolumeWriter {
     }
 
     /// Puts the part of a region that lies in one chunk into it.
-    fn write_chunk(&self, index: [u64; 3], span: &Span, region: &Region, data: &[u8]) -> Result<(), VolumeError> {
+    fn write_chunk(
+        &self,
+        index: [u64; 3],
+        span: &Span,
+        region: &Region,
+        data: &[u8],
+    ) -> Result<(), VolumeError> {
         let Some(part) = span.intersection(&Span::of(region)) else { return Ok(()) };
         let d = self.description();
         let item = d.data_type.bytes();
@@ -291,7 +297,8 @@ impl VolumeWriter {
             Sink::Zarr(zarr) => zarr.read_chunk(index)?,
             Sink::Precomputed(precomputed) => precomputed.read_chunk(span)?,
         };
-        let mut chunk = before.unwrap_or_else(|| vec![0; frame.shape.iter().product::<usize>() * d.channels * item]);
+        let mut chunk =
+            before.unwrap_or_else(|| vec![0; frame.shape.iter().product::<usize>() * d.channels * item]);
         region::copy((data, Frame::of(region)), (&mut chunk, frame), &part, d.channels, item);
         match &self.sink {
             Sink::Zarr(zarr) => zarr.write_chunk(index, chunk),

@@ -39,7 +39,11 @@ fn open(path: &Path) -> Result<Volume, VolumeError> {
 /// Reads everything, whatever the type.
 fn read(volume: &Volume) -> Result<(), VolumeError> {
     let region = volume.region();
-    if volume.data_type().is_unsigned() { volume.read_u64(&region).map(drop) } else { volume.read_f32(&region).map(drop) }
+    if volume.data_type().is_unsigned() {
+        volume.read_u64(&region).map(drop)
+    } else {
+        volume.read_f32(&region).map(drop)
+    }
 }
 
 fn edit(path: &Path, document: &str, change: impl FnOnce(&mut Value)) {
@@ -80,7 +84,9 @@ fn a_truncated_chunk_is_an_error_that_names_it() {
 
 #[test]
 fn a_chunk_of_noise_is_an_error_or_other_values_and_never_a_crash() {
-    for name in ["v3_gzip_uint16", "v3_zstd_uint16", "v3_blosc_uint16", "v3_sharded_uint16", "v2_blosc_uint64"] {
+    for name in
+        ["v3_gzip_uint16", "v3_zstd_uint16", "v3_blosc_uint16", "v3_sharded_uint16", "v2_blosc_uint64"]
+    {
         let (_folder, path) = copy_of(name);
         let chunk = if name.starts_with("v2") { "0.0.0" } else { "c/0/0/0" };
         let bytes = fs::read(path.join(chunk)).unwrap();
@@ -94,7 +100,10 @@ fn a_chunk_of_noise_is_an_error_or_other_values_and_never_a_crash() {
             }
             fs::write(path.join(chunk), &noisy).unwrap();
             if let Err(error) = read(&open(&path).unwrap()) {
-                assert!(matches!(error, VolumeError::Chunk { .. } | VolumeError::Metadata { .. }), "{name}: {error}");
+                assert!(
+                    matches!(error, VolumeError::Chunk { .. } | VolumeError::Metadata { .. }),
+                    "{name}: {error}"
+                );
             }
         }
     }
@@ -197,8 +206,16 @@ fn metadata_that_claims_too_much_is_refused_before_anything_is_allocated() {
         ("rank 40", Box::new(|v| v["shape"] = json!(vec![2; 40]))),
         ("empty", Box::new(|v| v["shape"] = json!([0, 6, 7]))),
         ("negative", Box::new(|v| v["shape"] = json!([-5, 6, 7]))),
-        ("huge chunk", Box::new(|v| v["chunk_grid"]["configuration"]["chunk_shape"] = json!([1 << 12, 1 << 12, 1 << 12]))),
-        ("chunk overflows", Box::new(move |v| v["chunk_grid"]["configuration"]["chunk_shape"] = json!([huge, huge, 4]))),
+        (
+            "huge chunk",
+            Box::new(|v| {
+                v["chunk_grid"]["configuration"]["chunk_shape"] = json!([1 << 12, 1 << 12, 1 << 12])
+            }),
+        ),
+        (
+            "chunk overflows",
+            Box::new(move |v| v["chunk_grid"]["configuration"]["chunk_shape"] = json!([huge, huge, 4])),
+        ),
         ("chunk of zero", Box::new(|v| v["chunk_grid"]["configuration"]["chunk_shape"] = json!([0, 4, 4]))),
         ("chunk of rank 2", Box::new(|v| v["chunk_grid"]["configuration"]["chunk_shape"] = json!([4, 4]))),
         ("strange type", Box::new(|v| v["data_type"] = json!("complex64"))),
@@ -257,12 +274,16 @@ fn paths_that_leave_the_volume_are_refused() {
 
 #[test]
 fn coordinate_transformations_that_make_no_sense_are_refused() {
-    let changes =
-        [json!([{"type": "scale", "scale": [1, 0, 1]}]), json!([{"type": "scale", "scale": [1]}]), json!([{"type": "affine"}])];
+    let changes = [
+        json!([{"type": "scale", "scale": [1, 0, 1]}]),
+        json!([{"type": "scale", "scale": [1]}]),
+        json!([{"type": "affine"}]),
+    ];
     for change in changes {
         let (_folder, path) = copy_of("ome_0_5");
         edit(&path, "zarr.json", |v| {
-            v["attributes"]["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"] = change.clone();
+            v["attributes"]["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"] =
+                change.clone();
         });
         let message = open(&path).unwrap_err().to_string();
         assert!(message.contains("coordinateTransformations"), "{message}");

@@ -120,7 +120,10 @@ fn a_host_that_cannot_be_reached_is_named() {
 fn nothing_at_the_url_is_not_found_and_says_what_was_looked_for() {
     let server = Server::serving(fixture(""));
     let error = Volume::open(&format!("{}/nothing", server.url)).unwrap_err();
-    assert!(matches!(error, VolumeError::NotFound { .. }) && error.to_string().contains("zarr.json"), "{error}");
+    assert!(
+        matches!(error, VolumeError::NotFound { .. }) && error.to_string().contains("zarr.json"),
+        "{error}"
+    );
 }
 
 #[test]

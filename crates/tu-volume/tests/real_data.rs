@@ -16,17 +16,21 @@ fn data() -> Option<PathBuf> {
 #[test]
 fn every_array_of_the_manifest_is_readable_and_has_its_extremes() {
     let Some(folder) = data() else {
-        eprintln!("SKIPPED every_array_of_the_manifest_is_readable: set TU_DATA to the folder of the real volumes");
+        eprintln!(
+            "SKIPPED every_array_of_the_manifest_is_readable: set TU_DATA to the folder of the real volumes"
+        );
         return;
     };
-    let manifest: Value = serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
     let mut arrays = 0;
     for entry in manifest.as_array().unwrap() {
         let path = folder.join(entry["path"].as_str().unwrap());
         for array in entry["arrays"].as_array().unwrap() {
             let url = path.join(array["array"].as_str().unwrap()).display().to_string();
             let volume = Volume::open(&url).unwrap_or_else(|e| panic!("{e}"));
-            let shape: Vec<u64> = array["shape"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+            let shape: Vec<u64> =
+                array["shape"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
             assert_eq!(volume.shape_zyx()[..], shape[shape.len() - 3..], "{url}");
             assert_eq!(volume.data_type().name(), array["dtype"].as_str().unwrap(), "{url}");
             let want: Vec<f64> =
@@ -37,12 +41,17 @@ fn every_array_of_the_manifest_is_readable_and_has_its_extremes() {
                 (*values.iter().min().unwrap() as f64, *values.iter().max().unwrap() as f64)
             } else {
                 let values = volume.read_f32(&volume.region()).unwrap_or_else(|e| panic!("{e}"));
-                let fold = |start: f32, pick: fn(f32, f32) -> f32| f64::from(values.iter().copied().fold(start, pick));
+                let fold = |start: f32, pick: fn(f32, f32) -> f32| {
+                    f64::from(values.iter().copied().fold(start, pick))
+                };
                 (fold(f32::MAX, f32::min), fold(f32::MIN, f32::max))
             };
             for (key, value) in [("min", extremes.0), ("max", extremes.1)] {
                 if let Some(expected) = array[key].as_f64() {
-                    assert!((value - expected).abs() < 1e-3 * expected.abs().max(1.0), "{url} {key} {value} {expected}");
+                    assert!(
+                        (value - expected).abs() < 1e-3 * expected.abs().max(1.0),
+                        "{url} {key} {value} {expected}"
+                    );
                 }
             }
             arrays += 1;
@@ -54,12 +63,15 @@ fn every_array_of_the_manifest_is_readable_and_has_its_extremes() {
 #[test]
 fn boxes_equal_the_same_boxes_of_the_whole() {
     let Some(folder) = data() else {
-        eprintln!("SKIPPED boxes_equal_the_same_boxes_of_the_whole: set TU_DATA to the folder of the real volumes");
+        eprintln!(
+            "SKIPPED boxes_equal_the_same_boxes_of_the_whole: set TU_DATA to the folder of the real volumes"
+        );
         return;
     };
     let volume = Volume::open(&folder.join("fib25_ts2.zarr|zarr3:raw").display().to_string()).unwrap();
     let whole = volume.read_u8(&volume.region()).unwrap();
-    for (origin, shape) in [([0, 0, 0], [1, 1, 1]), ([60, 61, 62], [7, 70, 9]), ([200, 100, 249], [50, 3, 1])] {
+    for (origin, shape) in [([0, 0, 0], [1, 1, 1]), ([60, 61, 62], [7, 70, 9]), ([200, 100, 249], [50, 3, 1])]
+    {
         let part = volume.read_u8(&Region::new(origin.map(|v| v as u64), shape)).unwrap();
         let mut expected = Vec::new();
         for z in origin[0]..origin[0] + shape[0] {

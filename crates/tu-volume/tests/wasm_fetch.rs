@@ -34,8 +34,17 @@ fn values(origin: [usize; 3], shape: [usize; 3]) -> Vec<u64> {
 #[wasm_bindgen_test]
 async fn every_codec_and_type_is_read_over_fetch() {
     let Some(server) = server() else { return };
-    let stored =
-        ["v2_none", "v2_gzip", "v2_zstd", "v2_blosc", "v3_none", "v3_gzip", "v3_zstd", "v3_blosc", "v3_sharded"];
+    let stored = [
+        "v2_none",
+        "v2_gzip",
+        "v2_zstd",
+        "v2_blosc",
+        "v3_none",
+        "v3_gzip",
+        "v3_zstd",
+        "v3_blosc",
+        "v3_sharded",
+    ];
     for stored in stored {
         for data_type in ["uint8", "uint16", "float32", "uint64"] {
             let url = format!("{server}/{stored}_{data_type}");

@@ -47,9 +47,15 @@ fn every_type_comes_back_in_both_formats_with_its_geometry() {
             let writer = VolumeWriter::create(&path, spec(data_type)).unwrap();
             let region = everything();
             match data_type {
-                DataType::U8 => writer.write_u8(&region, &values.iter().map(|&v| v as u8).collect::<Vec<_>>()),
-                DataType::U16 => writer.write_u16(&region, &values.iter().map(|&v| v as u16).collect::<Vec<_>>()),
-                DataType::U32 => writer.write_u32(&region, &values.iter().map(|&v| v as u32).collect::<Vec<_>>()),
+                DataType::U8 => {
+                    writer.write_u8(&region, &values.iter().map(|&v| v as u8).collect::<Vec<_>>())
+                }
+                DataType::U16 => {
+                    writer.write_u16(&region, &values.iter().map(|&v| v as u16).collect::<Vec<_>>())
+                }
+                DataType::U32 => {
+                    writer.write_u32(&region, &values.iter().map(|&v| v as u32).collect::<Vec<_>>())
+                }
                 DataType::U64 => writer.write_u64(&region, &values),
                 _ => writer.write_f32(&region, &values.iter().map(|&v| v as f32).collect::<Vec<_>>()),
             }
@@ -186,8 +192,12 @@ fn several_arrays_share_a_group() {
     let group = folder.path().join("phantom.zarr").display().to_string();
     for (name, data_type) in [("raw", DataType::U8), ("labels", DataType::U64)] {
         let writer = VolumeWriter::create_in_group(&group, name, spec(data_type)).unwrap();
-        if name == "raw" { writer.write_u8(&everything(), &[7; 693]) } else { writer.write_u64(&everything(), &[8; 693]) }
-            .unwrap();
+        if name == "raw" {
+            writer.write_u8(&everything(), &[7; 693])
+        } else {
+            writer.write_u64(&everything(), &[8; 693])
+        }
+        .unwrap();
         writer.finish().unwrap();
     }
     let message = Volume::open(&group).unwrap_err().to_string();
@@ -271,7 +281,8 @@ fn labels_are_marked_as_a_segmentation() {
 fn zarr_carries_ome_metadata_in_nanometres() {
     let (_folder, [path, _]) = outputs();
     VolumeWriter::create(&path, spec(DataType::U8)).unwrap().finish().unwrap();
-    let image: Value = serde_json::from_slice(&fs::read(Path::new(&path).join("zarr.json")).unwrap()).unwrap();
+    let image: Value =
+        serde_json::from_slice(&fs::read(Path::new(&path).join("zarr.json")).unwrap()).unwrap();
     assert_eq!(
         image["attributes"]["ome"],
         json!({"version": "0.5", "multiscales": [{
@@ -286,7 +297,8 @@ fn zarr_carries_ome_metadata_in_nanometres() {
             ]}],
         }]})
     );
-    let array: Value = serde_json::from_slice(&fs::read(Path::new(&path).join("0/zarr.json")).unwrap()).unwrap();
+    let array: Value =
+        serde_json::from_slice(&fs::read(Path::new(&path).join("0/zarr.json")).unwrap()).unwrap();
     assert_eq!(array["dimension_names"], json!(["z", "y", "x"]));
     assert_eq!(array["attributes"]["resolution"], json!([30.0, 8.0, 4.5]));
     assert_eq!(array["attributes"]["voxel_offset"], json!([100, -20, 3]));

@@ -7,16 +7,17 @@ use common::{SHAPE, channel_values, fixture, server::Server, values};
 use tu_volume::{DataType, Region, Volume, VolumeError};
 
 const TYPES: [&str; 4] = ["uint8", "uint16", "float32", "uint64"];
-const STORED: [&str; 9] = [
-    "v2_none", "v2_gzip", "v2_zstd", "v2_blosc", "v3_none", "v3_gzip", "v3_zstd", "v3_blosc", "v3_sharded",
-];
+const STORED: [&str; 9] =
+    ["v2_none", "v2_gzip", "v2_zstd", "v2_blosc", "v3_none", "v3_gzip", "v3_zstd", "v3_blosc", "v3_sharded"];
 
 /// Reads the whole array and some boxes and compares every voxel with the formula.
 fn check(url: &str, data_type: &str) {
     let volume = Volume::open(url).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(volume.shape_zyx(), [5, 6, 7], "{url}");
     assert_eq!(volume.data_type().name(), data_type, "{url}");
-    for (origin, shape) in [([0, 0, 0], SHAPE), ([1, 2, 3], [3, 3, 3]), ([4, 5, 6], [1, 1, 1]), ([2, 0, 4], [2, 6, 2])] {
+    for (origin, shape) in
+        [([0, 0, 0], SHAPE), ([1, 2, 3], [3, 3, 3]), ([4, 5, 6], [1, 1, 1]), ([2, 0, 4], [2, 6, 2])]
+    {
         let region = Region::new(origin.map(|v| v as u64), shape);
         let expected = values(origin, shape);
         match data_type {
@@ -181,9 +182,12 @@ fn conversions_that_lose_something_are_refused_with_a_remedy() {
 #[test]
 fn boxes_outside_the_volume_are_refused() {
     let volume = Volume::open(&path("v3_none_uint8")).unwrap();
-    for (origin, shape) in
-        [([0, 0, 0], [6, 1, 1]), ([5, 0, 0], [1, 1, 1]), ([0, 0, 0], [1, 0, 1]), ([u64::MAX, 0, 0], [2, 1, 1])]
-    {
+    for (origin, shape) in [
+        ([0, 0, 0], [6, 1, 1]),
+        ([5, 0, 0], [1, 1, 1]),
+        ([0, 0, 0], [1, 0, 1]),
+        ([u64::MAX, 0, 0], [2, 1, 1]),
+    ] {
         let outcome = volume.read_u8(&Region::new(origin, shape));
         assert!(matches!(outcome, Err(VolumeError::Region { .. })), "{origin:?} {shape:?}");
     }

@@ -139,8 +139,7 @@ impl Engine {
         }
         let mut values = data.to_vec();
         network.metadata.intensity.apply(&mut values, dtype_max as f32);
-        let window =
-            pad_reflect(&values, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx);
+        let window = pad_reflect(&values, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx);
         let affinities = network
             .affinities(window, tile.window_shape_zyx)
             .await
@@ -159,8 +158,8 @@ fn tile_of(
     let argument = |message: String| Failure::lasting("argument", message, "");
     let metadata = &network.metadata;
     let volume = triple_u64(volume_zyx)?;
-    let grid = TileGrid::new(volume, metadata.tile_zyx, metadata.halo_zyx)
-        .map_err(|e| argument(e.to_string()))?;
+    let grid =
+        TileGrid::new(volume, metadata.tile_zyx, metadata.halo_zyx).map_err(|e| argument(e.to_string()))?;
     let tile = grid.tile(triple_u32(index_zyx)?.map(u64::from)).map_err(|e| argument(e.to_string()))?;
     Ok((tile, metadata.halo_zyx))
 }

@@ -34,14 +34,12 @@ impl Segmentation {
     /// Throws `argument` when the options are incomplete or the grid is not possible.
     #[wasm_bindgen(constructor)]
     pub fn new(options: JsValue) -> Result<Segmentation, JsValue> {
-        let options: Options = serde_wasm_bindgen::from_value(options).map_err(|e| argument(e.to_string()))?;
+        let options: Options =
+            serde_wasm_bindgen::from_value(options).map_err(|e| argument(e.to_string()))?;
         let volume = whole(options.volume_zyx)?;
-        let grid = TileGrid::new(
-            volume,
-            options.tile_zyx.map(|v| v as usize),
-            options.halo_zyx.map(|v| v as usize),
-        )
-        .map_err(|e| argument(e.to_string()))?;
+        let grid =
+            TileGrid::new(volume, options.tile_zyx.map(|v| v as usize), options.halo_zyx.map(|v| v as usize))
+                .map_err(|e| argument(e.to_string()))?;
         let graph = RegionGraph::new(grid.clone());
         Ok(Self { grid, method: options.fragment_method, scoring: options.scoring, graph })
     }
@@ -57,7 +55,8 @@ impl Segmentation {
     /// # Errors
     /// Throws `argument` when there is no such tile.
     pub fn tile(&self, index_zyx: Uint32Array) -> Result<JsValue, JsValue> {
-        let tile = self.grid.tile(triple_u32(&index_zyx)?.map(u64::from)).map_err(|e| argument(e.to_string()))?;
+        let tile =
+            self.grid.tile(triple_u32(&index_zyx)?.map(u64::from)).map_err(|e| argument(e.to_string()))?;
         let object = Object::new();
         let numbers = |v: [f64; 3]| -> JsValue {
             v.iter().map(|x| JsValue::from_f64(*x)).collect::<js_sys::Array>().into()

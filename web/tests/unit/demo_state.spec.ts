@@ -34,7 +34,7 @@ describe("the demo's state", () => {
       crossSectionScale: 0.5,
       layers: [
         { type: "image", source: volume },
-        { type: "segmentation", source: `${volume}|tokenunify:` },
+        { type: "segmentation", source: { url: `${volume}|tokenunify:` } },
       ],
     });
   });
@@ -45,6 +45,16 @@ describe("the demo's state", () => {
       crossSectionScale: 0.5,
     });
     expect(demoState(demo, BASE)).not.toHaveProperty("crossSectionScale");
+  });
+
+  it("hands the segmentation its options", () => {
+    const demo = parseDemo({
+      volume_url: "https://h/x.zarr",
+      state: { device: "cpu" },
+    });
+    expect(demoState(demo, BASE)).toMatchObject({
+      layers: [{}, { source: { state: { device: "cpu" } } }],
+    });
   });
 
   it("refuses a demo without a volume", () => {

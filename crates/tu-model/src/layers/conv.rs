@@ -6,9 +6,9 @@
 //! a general convolution on every backend.
 
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::module::conv3d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::Tensor;
 use tu_kernels::conv_same;
 
 use crate::initialiser::Initialiser;
@@ -100,10 +100,13 @@ impl Conv {
         let [b, c, d, h, w] = x.dims();
         let [_, _, _, ky, kx] = self.weight.dims();
         let (h, w) = (h / ky, w / kx);
-        let gathered = x
-            .reshape([b * c, d, h, ky, w, kx])
-            .permute([0, 3, 5, 1, 2, 4])
-            .reshape([b, c * ky * kx, d, h, w]);
+        let gathered = x.reshape([b * c, d, h, ky, w, kx]).permute([0, 3, 5, 1, 2, 4]).reshape([
+            b,
+            c * ky * kx,
+            d,
+            h,
+            w,
+        ]);
         self.product(gathered)
     }
 }

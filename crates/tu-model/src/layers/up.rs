@@ -30,9 +30,13 @@ impl TransposedConv {
         let [_, out, kz, ky, kx] = self.weight.dims();
         let weight = self.weight.val().reshape([c, out * kz * ky * kx]).transpose().unsqueeze::<3>();
         let taps = weight.matmul(x.reshape([b, c, d * h * w]));
-        taps.reshape([b * out, kz, ky, kx, d, h, w])
-            .permute([0, 4, 1, 5, 2, 6, 3])
-            .reshape([b, out, d * kz, h * ky, w * kx])
+        taps.reshape([b * out, kz, ky, kx, d, h, w]).permute([0, 4, 1, 5, 2, 6, 3]).reshape([
+            b,
+            out,
+            d * kz,
+            h * ky,
+            w * kx,
+        ])
     }
 }
 

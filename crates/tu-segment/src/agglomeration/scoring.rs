@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn scorings_survive_being_written_and_read() {
-        for scoring in [Scoring::Quantile(0), Scoring::Quantile(50), Scoring::Quantile(100), Scoring::Mean, Scoring::Max] {
+        for scoring in
+            [Scoring::Quantile(0), Scoring::Quantile(50), Scoring::Quantile(100), Scoring::Mean, Scoring::Max]
+        {
             assert_eq!(scoring.to_string().parse(), Ok(scoring));
             let json = serde_json::to_string(&scoring).unwrap();
             assert_eq!(json, format!("\"{scoring}\""));
@@ -96,7 +98,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused_by_name() {
-        for text in ["", "median", "quantile", "quantile:", "quantile:101", "quantile:+5", "quantile:-1", "Mean"] {
+        for text in
+            ["", "median", "quantile", "quantile:", "quantile:101", "quantile:+5", "quantile:-1", "Mean"]
+        {
             let error = text.parse::<Scoring>().unwrap_err().to_string();
             assert!(error.contains(&format!("«{text}»")) && error.contains("quantile:N"), "{error}");
         }

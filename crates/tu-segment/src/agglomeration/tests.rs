@@ -190,16 +190,18 @@ fn slow(ids: &[u64], edges: &[(u64, u64, Vec<u8>)], scoring: Scoring, threshold:
 /// Random graphs; few different bins, so that most scores are ties.
 fn graphs() -> impl Strategy<Value = Vec<(u64, u64, Vec<u8>)>> {
     let bin = prop_oneof![any::<u8>(), (0u8..16).prop_map(|k| k * 16)];
-    prop::collection::btree_map((1u64..24, 1u64..24), prop::collection::vec(bin, 1..6), 0..70).prop_map(|map| {
-        let mut edges: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
-        for ((a, b), bins) in map {
-            if a != b {
-                // Spread ids, so that positions and ids differ.
-                edges.insert((a.min(b) * 7 + 3, a.max(b) * 7 + 3), bins);
+    prop::collection::btree_map((1u64..24, 1u64..24), prop::collection::vec(bin, 1..6), 0..70).prop_map(
+        |map| {
+            let mut edges: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
+            for ((a, b), bins) in map {
+                if a != b {
+                    // Spread ids, so that positions and ids differ.
+                    edges.insert((a.min(b) * 7 + 3, a.max(b) * 7 + 3), bins);
+                }
             }
-        }
-        edges.into_iter().map(|((a, b), bins)| (a, b, bins)).collect()
-    })
+            edges.into_iter().map(|((a, b), bins)| (a, b, bins)).collect()
+        },
+    )
 }
 
 proptest! {

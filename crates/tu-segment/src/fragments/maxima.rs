@@ -14,10 +14,9 @@ impl Connectivity {
     fn steps(self) -> Vec<[isize; 3]> {
         match self {
             Self::Plane4 => vec![[0, -1, 0], [0, 0, -1], [0, 0, 1], [0, 1, 0]],
-            Self::Volume26 => (0..27isize)
-                .filter(|&n| n != 13)
-                .map(|n| [n / 9 - 1, n / 3 % 3 - 1, n % 3 - 1])
-                .collect(),
+            Self::Volume26 => {
+                (0..27isize).filter(|&n| n != 13).map(|n| [n / 9 - 1, n / 3 % 3 - 1, n % 3 - 1]).collect()
+            }
         }
     }
 }

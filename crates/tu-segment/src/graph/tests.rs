@@ -28,9 +28,12 @@ fn places(begin: [u64; 3], shape: [usize; 3]) -> impl Iterator<Item = [u64; 3]> 
 fn case(seed: u64) -> Case {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let volume: [u64; 3] = std::array::from_fn(|_| rng.random_range(1..12));
-    let grid =
-        TileGrid::new(volume, std::array::from_fn(|_| rng.random_range(1..7)), [rng.random_range(0..3), 1, 0])
-            .unwrap();
+    let grid = TileGrid::new(
+        volume,
+        std::array::from_fn(|_| rng.random_range(1..7)),
+        [rng.random_range(0..3), 1, 0],
+    )
+    .unwrap();
     let voxels = volume.iter().product::<u64>() as usize;
     let affinities: Vec<u8> = (0..3 * voxels).map(|_| rng.random_range(0..6) * 51).collect();
     let tiles = grid
@@ -47,12 +50,9 @@ fn case(seed: u64) -> Case {
             let aff = AffinityView::new(&block, tile.shape_zyx).unwrap();
             match rng.random_range(0..4) {
                 0 => TileFragments::compute(&grid, index, &aff, &FragmentMethod::default()),
-                1 => TileFragments::compute(
-                    &grid,
-                    index,
-                    &aff,
-                    &FragmentMethod::from_name("seeded").unwrap(),
-                ),
+                1 => {
+                    TileFragments::compute(&grid, index, &aff, &FragmentMethod::from_name("seeded").unwrap())
+                }
                 most => {
                     let scale = if most == 2 { 1 } else { 500_000_000 };
                     let labels: Vec<u32> =

@@ -6,8 +6,8 @@
 
 use tu_segment::{affinities_of_labels, widen_borders};
 
-use super::sampler::{Crop, Sampler};
 use super::DataError;
+use super::sampler::{Crop, Sampler};
 use crate::finetune::LossKind;
 
 /// How labels become targets and weights.

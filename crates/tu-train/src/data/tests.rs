@@ -105,7 +105,10 @@ fn intensity_changes_leave_labels_and_the_range_alone() {
         assert_eq!((&a.labels, a.origin_zyx), (&b.labels, b.origin_zyx));
         assert_ne!(a.raw, b.raw);
         assert!(b.raw.iter().all(|v| (0.0..=1.0).contains(v)));
-        assert!(b.raw.chunks(32 * 32).any(|section| section.iter().all(|v| *v == 0.0)), "a section is missing");
+        assert!(
+            b.raw.chunks(32 * 32).any(|section| section.iter().all(|v| *v == 0.0)),
+            "a section is missing"
+        );
     }
 }
 

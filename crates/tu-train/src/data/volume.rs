@@ -69,7 +69,11 @@ pub struct Block {
     pub labels: Vec<u64>,
 }
 
-fn check_region(name: &str, entry: &VolumeEntry, shape_zyx: [u64; 3]) -> Result<([u64; 3], [usize; 3]), DataError> {
+fn check_region(
+    name: &str,
+    entry: &VolumeEntry,
+    shape_zyx: [u64; 3],
+) -> Result<([u64; 3], [usize; 3]), DataError> {
     let begin = entry.begin_zyx.unwrap_or([0; 3]);
     let end = entry.end_zyx.unwrap_or(shape_zyx);
     for axis in 0..3 {
@@ -128,12 +132,17 @@ impl TrainingVolume {
             name: "volume entry".into(),
             cause: "it has neither `raw` nor `phantom`; give one".into(),
         })?;
-        let unreadable = |cause: tu_volume::VolumeError| DataError::Unreadable { name: url.into(), cause: Box::new(cause) };
+        let unreadable = |cause: tu_volume::VolumeError| DataError::Unreadable {
+            name: url.into(),
+            cause: Box::new(cause),
+        };
         let raw = Volume::open(url).map_err(unreadable)?;
         let labels = match (&entry.labels, needs_labels) {
             (Some(labels_url), _) => {
-                let labels = Volume::open(labels_url)
-                    .map_err(|cause| DataError::Unreadable { name: labels_url.clone(), cause: Box::new(cause) })?;
+                let labels = Volume::open(labels_url).map_err(|cause| DataError::Unreadable {
+                    name: labels_url.clone(),
+                    cause: Box::new(cause),
+                })?;
                 if labels.shape_zyx() != raw.shape_zyx() {
                     return Err(DataError::Unusable {
                         name: labels_url.clone(),
@@ -191,7 +200,8 @@ impl TrainingVolume {
 
     fn from_phantom(entry: &VolumeEntry, config: &PhantomConfig, weight: f64) -> Result<Self, DataError> {
         let name = format!("phantom (seed {})", config.seed);
-        let made = phantom(config).map_err(|e| DataError::Unusable { name: name.clone(), cause: e.to_string() })?;
+        let made =
+            phantom(config).map_err(|e| DataError::Unusable { name: name.clone(), cause: e.to_string() })?;
         let (begin_zyx, shape_zyx) = check_region(&name, entry, config.shape_zyx.map(|s| s as u64))?;
         let first = begin_zyx.map(|b| b as usize);
         let mut raw = Vec::with_capacity(shape_zyx.iter().product());
@@ -216,7 +226,12 @@ impl TrainingVolume {
     ///
     /// # Errors
     /// The arrays do not fit the shape, or it is empty.
-    pub fn from_memory(name: &str, raw: Vec<u8>, labels: &[u64], shape_zyx: [usize; 3]) -> Result<Self, DataError> {
+    pub fn from_memory(
+        name: &str,
+        raw: Vec<u8>,
+        labels: &[u64],
+        shape_zyx: [usize; 3],
+    ) -> Result<Self, DataError> {
         let voxels = shape_zyx.iter().try_fold(1usize, |n, &s| n.checked_mul(s));
         if raw.is_empty() || voxels != Some(raw.len()) || !(labels.is_empty() || labels.len() == raw.len()) {
             return Err(DataError::Unusable {
@@ -342,7 +357,13 @@ impl TrainingVolume {
     }
 }
 
-fn gather<T: Copy, U>(data: &[T], shape: [usize; 3], low: [usize; 3], size: [usize; 3], f: impl Fn(T) -> U) -> Vec<U> {
+fn gather<T: Copy, U>(
+    data: &[T],
+    shape: [usize; 3],
+    low: [usize; 3],
+    size: [usize; 3],
+    f: impl Fn(T) -> U,
+) -> Vec<U> {
     let mut out = Vec::with_capacity(size.iter().product());
     for z in low[0]..low[0] + size[0] {
         for y in low[1]..low[1] + size[1] {

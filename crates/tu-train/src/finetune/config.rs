@@ -261,7 +261,8 @@ impl FinetuneConfig {
     /// # Errors
     /// A value has no TOML form (not reached by settings that were read from TOML).
     pub fn to_toml(&self) -> Result<String, TrainError> {
-        toml::to_string(self).map_err(|error| TrainError::Config(format!("cannot write settings as TOML: {error}")))
+        toml::to_string(self)
+            .map_err(|error| TrainError::Config(format!("cannot write settings as TOML: {error}")))
     }
 
     /// The architecture that `architecture` or else `preset` names (`init` is looked at when the network is built).
@@ -308,7 +309,8 @@ impl FinetuneConfig {
         }
         let positive = [o.lr, o.epsilon, 1.0 - o.beta1, 1.0 - o.beta2];
         let non_negative = [o.min_lr, o.weight_decay, o.clip_norm, o.beta1, o.beta2];
-        if positive.iter().any(|v| !v.is_finite() || *v <= 0.0) || non_negative.iter().any(|v| !v.is_finite() || *v < 0.0)
+        if positive.iter().any(|v| !v.is_finite() || *v <= 0.0)
+            || non_negative.iter().any(|v| !v.is_finite() || *v < 0.0)
         {
             return refuse(
                 "optimiser: lr and epsilon must be positive, betas in [0, 1), min_lr, weight_decay and clip_norm not negative",
@@ -316,7 +318,10 @@ impl FinetuneConfig {
         }
         self.augmentation.check().map_err(TrainError::Config)?;
         if let Some(validation) = &self.validation {
-            if validation.methods.is_empty() || validation.scorings.is_empty() || validation.thresholds.is_empty() {
+            if validation.methods.is_empty()
+                || validation.scorings.is_empty()
+                || validation.thresholds.is_empty()
+            {
                 return refuse("validation: methods, scorings and thresholds need at least one entry each");
             }
             if validation.thresholds.iter().any(|t| !(0.0..=1.0).contains(t)) {
@@ -371,7 +376,11 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tiny-fib25.toml");
         let config = FinetuneConfig::from_toml_file(&path).unwrap();
         config.check().unwrap();
-        assert!(config.validation.is_some_and(|v| v.volume.begin_zyx == Some([180, 0, 0]) && !v.methods.is_empty()));
+        assert!(
+            config
+                .validation
+                .is_some_and(|v| v.volume.begin_zyx == Some([180, 0, 0]) && !v.methods.is_empty())
+        );
     }
 
     #[test]
@@ -398,7 +407,8 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_refused_by_name() {
-        let sound = FinetuneConfig { volumes: vec![VolumeEntry::labelled("r", "l")], ..FinetuneConfig::default() };
+        let sound =
+            FinetuneConfig { volumes: vec![VolumeEntry::labelled("r", "l")], ..FinetuneConfig::default() };
         sound.check().unwrap();
         let cases = [
             (FinetuneConfig { volumes: vec![], ..sound.clone() }, "volumes"),

@@ -102,7 +102,8 @@ fn ticks(top: f64) -> Vec<f64> {
 }
 
 fn number(value: f64) -> String {
-    let text = if value.abs() >= 10.0 || value == 0.0 { format!("{value:.0}") } else { format!("{value:.4}") };
+    let text =
+        if value.abs() >= 10.0 || value == 0.0 { format!("{value:.0}") } else { format!("{value:.4}") };
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
@@ -113,7 +114,10 @@ mod tests {
     #[test]
     fn ticks_are_few_and_round() {
         assert_eq!(ticks(12_000.0), [0.0, 2000.0, 4000.0, 6000.0, 8000.0, 10_000.0, 12_000.0]);
-        assert_eq!(ticks(1.05).iter().map(|t| number(*t)).collect::<Vec<_>>(), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert_eq!(
+            ticks(1.05).iter().map(|t| number(*t)).collect::<Vec<_>>(),
+            ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+        );
         for top in [1e-6, 0.37, 3.0, 999.0, 1e9] {
             assert!((2..=7).contains(&ticks(top).len()), "{top}");
         }

@@ -39,7 +39,10 @@ pub struct NamedGradients(Vec<(ParamId, Tensor<1>)>);
 #[must_use]
 pub fn decays(official_name: &str, dimensions: usize) -> bool {
     let last = official_name.rsplit('.').next().unwrap_or_default();
-    dimensions > 1 && last != "bias" && !(last.starts_with("A_") && last.ends_with("log")) && !last.starts_with('D')
+    dimensions > 1
+        && last != "bias"
+        && !(last.starts_with("A_") && last.ends_with("log"))
+        && !last.starts_with('D')
 }
 
 /// Marks the chosen groups (and the head) as trained and freezes the rest.
@@ -62,7 +65,9 @@ pub fn select_modules(model: EmMamba, modules: Modules) -> Result<(EmMamba, usiz
         .sum();
     let beyond_head = parameters.iter().any(|(name, _, _)| modules.trains(name) && !name.starts_with("out."));
     if !beyond_head {
-        return Err(TrainError::Config(format!("modules = {modules:?} matches no parameter of this network")));
+        return Err(TrainError::Config(format!(
+            "modules = {modules:?} matches no parameter of this network"
+        )));
     }
     let names = parameters.into_iter().map(|(name, _, id)| (id, name)).collect();
     Ok((model.map(&mut Select(&names, modules)), trained))
@@ -165,7 +170,9 @@ impl AdamW {
         };
         let views: Result<Vec<(&str, TensorView<'_>)>, _> = encoded
             .iter()
-            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .map(|(name, shape, bytes)| {
+                Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+            })
             .collect();
         let header = HashMap::from([("steps".to_string(), self.steps.to_string())]);
         safetensors::serialize(views.map_err(unwritable)?, Some(header)).map_err(unwritable)

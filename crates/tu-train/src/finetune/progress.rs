@@ -33,8 +33,11 @@ impl Progress {
     pub(super) fn step(&mut self, metrics: &StepMetrics) {
         let smooth = self.smooth_loss.map_or(metrics.loss, |old| 0.95 * old + 0.05 * metrics.loss);
         self.smooth_loss = Some(smooth);
-        let text =
-            format!("loss {smooth:.4}  lr {:.2e}  {:.0} kvoxel/s", metrics.lr, metrics.voxels_per_second / 1e3);
+        let text = format!(
+            "loss {smooth:.4}  lr {:.2e}  {:.0} kvoxel/s",
+            metrics.lr,
+            metrics.voxels_per_second / 1e3
+        );
         if let Some(bar) = &self.bar {
             bar.set_position(metrics.step);
             bar.set_message(text);

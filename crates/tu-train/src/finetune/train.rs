@@ -71,8 +71,11 @@ pub fn finetune(
     let checkpoint = find_checkpoint(&folder, run, options.resume)?;
     std::fs::create_dir_all(run).map_err(|source| TrainError::io("create", run, source))?;
     let mut budget = config.memory_mib.saturating_mul(1 << 20);
-    let volumes =
-        config.volumes.iter().map(|v| TrainingVolume::open(v, &mut budget, true)).collect::<Result<Vec<_>, _>>()?;
+    let volumes = config
+        .volumes
+        .iter()
+        .map(|v| TrainingVolume::open(v, &mut budget, true))
+        .collect::<Result<Vec<_>, _>>()?;
     let sampler = Sampler::new(
         volumes,
         config.crop_zyx,
@@ -134,7 +137,10 @@ impl<'a> Trainer<'a> {
             Some(checkpoint) => load_model(file(checkpoint, "model.safetensors")?, "checkpoint", device)?,
             None => initial_model(config, device, sampler)?,
         };
-        metadata.architecture.check_window(config.crop_zyx).map_err(|e| TrainError::Config(format!("crop_zyx: {e}")))?;
+        metadata
+            .architecture
+            .check_window(config.crop_zyx)
+            .map_err(|e| TrainError::Config(format!("crop_zyx: {e}")))?;
         let (model, trained_parameters) = select_modules(model, config.modules)?;
         let parameters = model.num_params();
         let mut optimiser = AdamW::new(&config.optimiser, &model);
@@ -336,8 +342,7 @@ fn file<'c>(checkpoint: &'c Checkpoint, name: &str) -> Result<&'c [u8], TrainErr
 }
 
 fn load_model(bytes: &[u8], input: &str, device: &Device) -> Result<(EmMamba, ModelMetadata), TrainError> {
-    tu_model::load(bytes, device)
-        .map_err(|e| TrainError::Model { input: input.into(), cause: e.to_string() })
+    tu_model::load(bytes, device).map_err(|e| TrainError::Model { input: input.into(), cause: e.to_string() })
 }
 
 /// Random weights, or those of `init` with a fresh head where its channel count differs.
@@ -379,14 +384,18 @@ fn initial_model(
     metadata.halo_zyx = config.halo_zyx;
     metadata.intensity = config.intensity.clone();
     metadata.licence = config.licence.clone();
-    metadata.provenance.training_data =
-        sampler.volumes().iter().map(|v| format!("{} {:?}+{:?}", v.name(), v.begin_zyx(), v.shape_zyx())).collect();
+    metadata.provenance.training_data = sampler
+        .volumes()
+        .iter()
+        .map(|v| format!("{} {:?}+{:?}", v.name(), v.begin_zyx(), v.shape_zyx()))
+        .collect();
     let loss = match config.loss {
         LossKind::Mse => "MSE",
         LossKind::WeightedMse => "class-weighted MSE",
         LossKind::Bce => "class-weighted cross-entropy",
     };
-    let modules = if config.modules == Modules::All { String::new() } else { format!(", {:?} only", config.modules) };
+    let modules =
+        if config.modules == Modules::All { String::new() } else { format!(", {:?} only", config.modules) };
     metadata.provenance.objective = format!("affinities by {loss} from {start}{modules}");
     metadata.provenance.seed = config.seed;
     metadata.provenance.notes = config.notes.clone();

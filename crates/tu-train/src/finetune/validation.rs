@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use tu_model::{IntensityRule, Network};
 use tu_segment::{
-    AffinityView, Contingency, FragmentMethod, RegionGraph, Scores, Scoring, TileFragments, TileGrid, crop_to_tile,
-    pad_reflect, quantise_affinity,
+    AffinityView, Contingency, FragmentMethod, RegionGraph, Scores, Scoring, TileFragments, TileGrid,
+    crop_to_tile, pad_reflect, quantise_affinity,
 };
 
 use super::config::ValidationConfig;
@@ -65,7 +65,8 @@ impl Validation {
         let fail = |cause: String| TrainError::Validation(format!("`{}`: {cause}", self.name));
         let metadata = &network.metadata;
         let extent = self.shape_zyx.map(|s| s as u64);
-        let grid = TileGrid::new(extent, metadata.tile_zyx, metadata.halo_zyx).map_err(|e| fail(e.to_string()))?;
+        let grid =
+            TileGrid::new(extent, metadata.tile_zyx, metadata.halo_zyx).map_err(|e| fail(e.to_string()))?;
         let indices = grid.tiles_intersecting([0; 3], extent);
         let mut graphs: Vec<(RegionGraph, Vec<u64>)> = self
             .config
@@ -77,15 +78,17 @@ impl Validation {
             let tile = grid.tile(index).map_err(|e| fail(e.to_string()))?;
             let read = block(&self.raw, self.shape_zyx, tile.read_origin_zyx, tile.read_shape_zyx);
             let window = pad_reflect(&read, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx);
-            let affinities =
-                network.affinities_blocking(window, tile.window_shape_zyx).map_err(|e| fail(e.to_string()))?;
+            let affinities = network
+                .affinities_blocking(window, tile.window_shape_zyx)
+                .map_err(|e| fail(e.to_string()))?;
             let quantised: Vec<u8> = crop_to_tile(&affinities, 3, &tile, metadata.halo_zyx)
                 .into_iter()
                 .map(quantise_affinity)
                 .collect();
             let view = AffinityView::new(&quantised, tile.shape_zyx).map_err(|e| fail(e.to_string()))?;
             for (method, (graph, fragments)) in self.config.methods.iter().zip(&mut graphs) {
-                let made = TileFragments::compute(&grid, index, &view, method).map_err(|e| fail(e.to_string()))?;
+                let made =
+                    TileFragments::compute(&grid, index, &view, method).map_err(|e| fail(e.to_string()))?;
                 place(made.labels(), tile.shape_zyx, fragments, self.shape_zyx, tile.origin_zyx);
                 graph.insert(&made);
             }

@@ -32,7 +32,8 @@ impl Bins {
         }
         let counts = [0, 1, 2].map(|a| ((high[a] - low[a]) / size) as usize + 1);
         let mut bins = Self { low, size, counts, starts: Vec::new(), nodes: Vec::new() };
-        let mut keyed: Vec<(u32, Node)> = nodes.iter().map(|n| (bins.key(bins.cell(n.at)) as u32, *n)).collect();
+        let mut keyed: Vec<(u32, Node)> =
+            nodes.iter().map(|n| (bins.key(bins.cell(n.at)) as u32, *n)).collect();
         keyed.sort_by_key(|(key, _)| *key);
         bins.starts = vec![0; counts.iter().product::<usize>() + 1];
         for (key, _) in &keyed {

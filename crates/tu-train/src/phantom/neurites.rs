@@ -36,7 +36,8 @@ impl Neurites {
         let radii = LogNormal::new((diameter / 2.0).ln(), 0.45);
         while filled < volume {
             neurite += 1;
-            let radius = radii.map_or(diameter / 2.0, |d| d.sample(&mut rng)).clamp(diameter / 6.0, 1.6 * diameter);
+            let radius =
+                radii.map_or(diameter / 2.0, |d| d.sample(&mut rng)).clamp(diameter / 6.0, 1.6 * diameter);
             let start = [0, 1, 2].map(|a| rng.random_range(low[a]..high[a]));
             let direction = random_direction(&mut rng);
             let length = rng.random_range(4.0..40.0) * diameter;

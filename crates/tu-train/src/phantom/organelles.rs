@@ -32,7 +32,8 @@ pub(super) fn draw(
         if thick && rng.random_bool(0.10) {
             let length = rng.random_range(3..9);
             let end = (i + length).min(nodes.len());
-            let chain: Vec<Node> = nodes[i..end].iter().copied().take_while(|n| n.neurite == node.neurite).collect();
+            let chain: Vec<Node> =
+                nodes[i..end].iter().copied().take_while(|n| n.neurite == node.neurite).collect();
             canvas.mitochondrion(&chain, &mut rng);
             i += chain.len();
         } else if rng.random_bool(0.03) {
@@ -44,7 +45,14 @@ pub(super) fn draw(
 
 impl Canvas<'_> {
     /// Calls `paint(distance from centre in nm, grey)` for the neurite's voxels within `reach` nm of `at`.
-    fn ball(&mut self, at: [f32; 3], reach: f32, neurite: u32, clear_nm: f32, paint: impl Fn([f32; 3], f32, &mut f32)) {
+    fn ball(
+        &mut self,
+        at: [f32; 3],
+        reach: f32,
+        neurite: u32,
+        clear_nm: f32,
+        paint: impl Fn([f32; 3], f32, &mut f32),
+    ) {
         let shape = self.config.shape_zyx;
         let voxel = self.config.voxel_nm_zyx.map(|nm| nm as f32);
         let range = |a: usize| {

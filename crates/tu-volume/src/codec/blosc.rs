@@ -39,7 +39,11 @@ pub(super) fn from_v2(metadata: &MetadataV2) -> Made {
 }
 
 impl Blosc {
-    fn stored_configuration(&self, version: ZarrVersion, options: &CodecMetadataOptions) -> Option<Configuration> {
+    fn stored_configuration(
+        &self,
+        version: ZarrVersion,
+        options: &CodecMetadataOptions,
+    ) -> Option<Configuration> {
         CodecTraits::configuration(self.0.as_ref(), version, options)
     }
 

@@ -44,7 +44,11 @@ impl Gzip {
         serde_json::from_value(serde_json::json!({ "level": self.level })).ok()
     }
 
-    fn compress<'a>(&self, decoded: ArrayBytesRaw<'a>, _: &CodecOptions) -> Result<ArrayBytesRaw<'a>, CodecError> {
+    fn compress<'a>(
+        &self,
+        decoded: ArrayBytesRaw<'a>,
+        _: &CodecOptions,
+    ) -> Result<ArrayBytesRaw<'a>, CodecError> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(self.level));
         encoder.write_all(&decoded)?;
         Ok(Cow::Owned(encoder.finish()?))

@@ -26,7 +26,10 @@ struct Settings {
 }
 
 fn make(settings: &Settings) -> Codec {
-    Codec::BytesToBytes(Arc::new(Zstd { level: settings.level.clamp(-131_072, 22), checksum: settings.checksum }))
+    Codec::BytesToBytes(Arc::new(Zstd {
+        level: settings.level.clamp(-131_072, 22),
+        checksum: settings.checksum,
+    }))
 }
 
 pub(super) fn from_v3(metadata: &MetadataV3) -> Made {
@@ -43,7 +46,11 @@ impl Zstd {
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    fn compress<'a>(&self, decoded: ArrayBytesRaw<'a>, _: &CodecOptions) -> Result<ArrayBytesRaw<'a>, CodecError> {
+    fn compress<'a>(
+        &self,
+        decoded: ArrayBytesRaw<'a>,
+        _: &CodecOptions,
+    ) -> Result<ArrayBytesRaw<'a>, CodecError> {
         // The bulk interface writes the content size into the header, which other readers rely on.
         let mut compressor = zstd::bulk::Compressor::new(self.level)?;
         compressor.include_checksum(self.checksum)?;

@@ -33,7 +33,11 @@ pub(crate) async fn open<S: MetadataSource>(
     let bad = |cause: String| VolumeError::metadata(&input, cause);
     let kind = info.get("@type").and_then(Value::as_str).unwrap_or("neuroglancer_multiscale_volume");
     if kind != "neuroglancer_multiscale_volume" {
-        return Err(VolumeError::unsupported(&input, format!("{kind}"), "give an image or segmentation volume"));
+        return Err(VolumeError::unsupported(
+            &input,
+            format!("{kind}"),
+            "give an image or segmentation volume",
+        ));
     }
     let name = info.get("data_type").and_then(Value::as_str).unwrap_or_default();
     let data_type =
@@ -53,18 +57,24 @@ pub(crate) async fn open<S: MetadataSource>(
         remedy: "ask for one of the scales counted from 0, the finest".to_owned(),
     })?;
     check_encoding(&input, chosen)?;
-    let key = chosen.get("key").and_then(Value::as_str).ok_or_else(|| bad("a scale has no key".to_owned()))?;
+    let key =
+        chosen.get("key").and_then(Value::as_str).ok_or_else(|| bad("a scale has no key".to_owned()))?;
     check_relative(&input, key)?;
-    let shape_zyx = zyx_u64(chosen.get("size")).ok_or_else(|| bad("size is not three positive numbers".to_owned()))?;
+    let shape_zyx =
+        zyx_u64(chosen.get("size")).ok_or_else(|| bad("size is not three positive numbers".to_owned()))?;
     let chunk_zyx = zyx_u64(chosen.pointer("/chunk_sizes/0"))
         .ok_or_else(|| bad("chunk_sizes holds no three positive numbers".to_owned()))?;
     let item = data_type.bytes() as u64;
     let bytes = |extents: [u64; 3]| checked_product(extents.into_iter().chain([channels, item]));
     if bytes(shape_zyx).is_none() || bytes(chunk_zyx).is_none_or(|n| n > limits::MAX_CHUNK_BYTES) {
-        return Err(bad(format!("size {shape_zyx:?} or chunk {chunk_zyx:?} (zyx) of {data_type} is too large")));
+        return Err(bad(format!(
+            "size {shape_zyx:?} or chunk {chunk_zyx:?} (zyx) of {data_type} is too large"
+        )));
     }
     let voxel_offset_zyx = match chosen.get("voxel_offset") {
-        Some(offset) => zyx_i64(Some(offset)).ok_or_else(|| bad("voxel_offset is not three integers".to_owned()))?,
+        Some(offset) => {
+            zyx_i64(Some(offset)).ok_or_else(|| bad("voxel_offset is not three integers".to_owned()))?
+        }
         None => [0; 3],
     };
     let state = info.get(STATE_KEY);
@@ -119,7 +129,9 @@ impl<S> OpenedPrecomputed<S> {
 
     /// The exact number of bytes of a chunk.
     pub(crate) fn bytes(&self, span: &Span) -> usize {
-        span.shape().iter().product::<usize>() * self.description.channels * self.description.data_type.bytes()
+        span.shape().iter().product::<usize>()
+            * self.description.channels
+            * self.description.data_type.bytes()
     }
 
     /// Copies what a region needs of a chunk into the region's buffer `[c, z, y, x]`.
@@ -160,7 +172,9 @@ fn three<T: Copy>(value: Option<&Value>, read: impl Fn(&Value) -> Option<T>) -> 
 
 /// Integers are written as floats by some tools.
 fn integer(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_f64().filter(|v| v.fract() == 0.0 && v.abs() < 9.0e15).map(|v| v as i64))
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().filter(|v| v.fract() == 0.0 && v.abs() < 9.0e15).map(|v| v as i64))
 }
 
 fn zyx_u64(value: Option<&Value>) -> Option<[u64; 3]> {

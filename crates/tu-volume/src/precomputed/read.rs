@@ -39,7 +39,9 @@ impl PrecomputedReader {
     /// All bytes of one chunk, or `None` if it was never written.
     pub(crate) fn chunk(&self, span: &Span) -> Result<Option<Vec<u8>>, VolumeError> {
         let limit = encoded_limit(self.0.bytes(span) as u64);
-        let Some(bytes) = self.0.source.read(&self.0.object(span), Part::Whole, limit)? else { return Ok(None) };
+        let Some(bytes) = self.0.source.read(&self.0.object(span), Part::Whole, limit)? else {
+            return Ok(None);
+        };
         self.0.check(span, &bytes)?;
         Ok(Some(bytes.into()))
     }

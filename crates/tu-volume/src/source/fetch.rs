@@ -39,7 +39,8 @@ impl FetchSource {
     /// Part of the object `key`, or `None` if the server says that there is none (404).
     pub(crate) async fn read(&self, key: &str, part: Part, limit: u64) -> Result<Option<Bytes>, VolumeError> {
         let response = self.request(key, part, "GET").await?;
-        let damaged = |cause: String| VolumeError::Chunk { input: self.base.clone(), chunk: key.to_owned(), cause };
+        let damaged =
+            |cause: String| VolumeError::Chunk { input: self.base.clone(), chunk: key.to_owned(), cause };
         match response.status() {
             404 => Ok(None),
             206 => {
@@ -146,7 +147,8 @@ impl FetchSource {
         VolumeError::Http {
             input: self.describe(key),
             cause: format!("the browser could not fetch it: {message}"),
-            remedy: "check the URL and the network, and that the server allows this page to read (CORS)".to_owned(),
+            remedy: "check the URL and the network, and that the server allows this page to read (CORS)"
+                .to_owned(),
             retryable: true,
         }
     }

@@ -91,7 +91,8 @@ impl HttpSource {
 
     pub(crate) fn read(&self, key: &str, part: Part, limit: u64) -> Result<Option<Bytes>, VolumeError> {
         let piece = (key.to_owned(), part);
-        if let Some(bytes) = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).pieces.get(&piece) {
+        if let Some(bytes) = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).pieces.get(&piece)
+        {
             return Ok(Some(bytes.clone()));
         }
         let response = self.request(key, part, false)?;

@@ -35,8 +35,8 @@ impl AsyncReadableStorageTraits for FetchStore {
         key: &StoreKey,
         ranges: ByteRangeIterator<'a>,
     ) -> Result<AsyncMaybeBytesIterator<'a>, StorageError> {
-        let requests = ranges
-            .map(|range| self.source.read(key.as_str(), errors::part_of(range), self.object_limit));
+        let requests =
+            ranges.map(|range| self.source.read(key.as_str(), errors::part_of(range), self.object_limit));
         let pieces: Vec<_> =
             stream::iter(requests).buffered(CONCURRENCY).try_collect().await.map_err(errors::into_storage)?;
         let pieces: Option<Vec<_>> = pieces.into_iter().collect();

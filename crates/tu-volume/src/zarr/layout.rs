@@ -73,5 +73,9 @@ fn check_names(names: &[String], leading: usize) -> Result<(), String> {
     // Names that are not of space (dim_0, row, …) say nothing; names of space must be in their places.
     let in_place = space.iter().zip(["z", "y", "x"]).all(|(have, want)| have == want || !is_space(have));
     let misplaced = lead.iter().any(is_space) || space.iter().any(|n| n == "c" || n == "t");
-    if in_place && !misplaced { Ok(()) } else { Err(format!("an array with its axes in the order {names:?}")) }
+    if in_place && !misplaced {
+        Ok(())
+    } else {
+        Err(format!("an array with its axes in the order {names:?}"))
+    }
 }

@@ -16,7 +16,10 @@ pub(crate) enum Node {
 }
 
 /// Reads the node at the root of a source; `None` if it is no zarr node of the format asked for.
-pub(crate) async fn read<S: MetadataSource>(source: &S, format: UrlFormat) -> Result<Option<Node>, VolumeError> {
+pub(crate) async fn read<S: MetadataSource>(
+    source: &S,
+    format: UrlFormat,
+) -> Result<Option<Node>, VolumeError> {
     if format != UrlFormat::Zarr2
         && let Some(bytes) = source.document("zarr.json").await?
     {

@@ -54,8 +54,11 @@ pub(crate) fn parse(input: &str, entry: &Value, scale: usize) -> Result<Multisca
         .and_then(Value::as_str)
         .ok_or_else(|| bad(format!("dataset {scale} of multiscales has no path")))?;
     check_relative(input, path)?;
-    let axes: Vec<Axis> =
-        entry.get("axes").and_then(Value::as_array).map(|list| list.iter().map(axis).collect()).unwrap_or_default();
+    let axes: Vec<Axis> = entry
+        .get("axes")
+        .and_then(Value::as_array)
+        .map(|list| list.iter().map(axis).collect())
+        .unwrap_or_default();
     let mut scale_by = vec![1.0; axes.len()];
     let mut translation = vec![0.0; axes.len()];
     for list in [dataset.get("coordinateTransformations"), entry.get("coordinateTransformations")] {

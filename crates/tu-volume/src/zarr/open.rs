@@ -93,7 +93,8 @@ async fn only_child<S: MetadataSource>(
             names.push(name);
         }
     }
-    let not_found = |cause: String, remedy: String| VolumeError::NotFound { input: url.to_owned(), cause, remedy };
+    let not_found =
+        |cause: String, remedy: String| VolumeError::NotFound { input: url.to_owned(), cause, remedy };
     match names.as_slice() {
         [only] => Ok(only.clone()),
         [] => Err(not_found(
@@ -102,7 +103,10 @@ async fn only_child<S: MetadataSource>(
         )),
         [first, ..] => Err(not_found(
             format!("it is a zarr group that holds {}", names.join(", ")),
-            format!("name one of them, as in {}/{first}", url.split('|').next().unwrap_or(url).trim_end_matches('/')),
+            format!(
+                "name one of them, as in {}/{first}",
+                url.split('|').next().unwrap_or(url).trim_end_matches('/')
+            ),
         )),
     }
 }
@@ -126,11 +130,18 @@ fn judge<S: MetadataSource>(
     let shape = extents(&input, document, "/shape")?;
     let chunk_pointer = if version == 3 { "/chunk_grid/configuration/chunk_shape" } else { "/chunks" };
     if version == 3 && document.pointer("/chunk_grid/name").and_then(Value::as_str) != Some("regular") {
-        return Err(VolumeError::unsupported(&input, "a chunk grid that is not regular", "rewrite it with equal chunks"));
+        return Err(VolumeError::unsupported(
+            &input,
+            "a chunk grid that is not regular",
+            "rewrite it with equal chunks",
+        ));
     }
     let chunk = extents(&input, document, chunk_pointer)?;
     if chunk.len() != shape.len() || chunk.contains(&0) {
-        return Err(VolumeError::metadata(&input, format!("chunks {chunk:?} do not fit the shape {shape:?}")));
+        return Err(VolumeError::metadata(
+            &input,
+            format!("chunks {chunk:?} do not fit the shape {shape:?}"),
+        ));
     }
     let names = axis_names(version, document, &attributes, image);
     let layout = Layout::new(&input, &shape, names.as_deref())?;
@@ -151,7 +162,8 @@ fn judge<S: MetadataSource>(
     let metadata: ArrayMetadata =
         serde_json::from_value(document.clone()).map_err(|e| VolumeError::metadata(&input, e))?;
     // Made here once for its checks of codecs and fill value; the readers make theirs over their own storage.
-    Array::new_with_metadata(Arc::new(()), "/", metadata.clone()).map_err(|e| errors::from_create(&input, &e))?;
+    Array::new_with_metadata(Arc::new(()), "/", metadata.clone())
+        .map_err(|e| errors::from_create(&input, &e))?;
 
     let spatial = chunk.len() - 3;
     Ok(OpenedZarr {
@@ -235,7 +247,8 @@ fn check_sizes(
         if inner.len() != chunk.len() || inner.contains(&0) {
             return Err(VolumeError::metadata(input, format!("inner chunks {inner:?} do not fit {chunk:?}")));
         }
-        let count = checked_product(decoded_at_once.iter().zip(&inner).map(|(outer, inner)| outer.div_ceil(*inner)));
+        let count =
+            checked_product(decoded_at_once.iter().zip(&inner).map(|(outer, inner)| outer.div_ceil(*inner)));
         if count.is_none_or(|count| count > limits::MAX_CHUNKS_PER_SHARD) {
             return Err(too_much("the index of a shard", &decoded_at_once));
         }

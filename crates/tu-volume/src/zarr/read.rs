@@ -40,11 +40,8 @@ impl ZarrReader {
 
     /// The bytes of a checked region, `[c, z, y, x]`.
     pub(crate) fn read(&self, region: &Region, channels: Range<u64>) -> Result<Vec<u8>, VolumeError> {
-        let subset = ArraySubset::new_with_ranges(&self.layout.ranges(
-            channels,
-            region.origin_zyx,
-            region.end_zyx(),
-        ));
+        let subset =
+            ArraySubset::new_with_ranges(&self.layout.ranges(channels, region.origin_zyx, region.end_zyx()));
         let retrieve = || self.retrieve(&subset);
         let result = match REMOTE.as_ref() {
             Some(pool) if self.remote => pool.install(retrieve),

@@ -3,10 +3,8 @@
 use super::errors::{into_storage, part_of};
 use crate::source::{Part, Source};
 use zarrs::storage::{
-    Bytes, MaybeBytes, MaybeBytesIterator, OffsetBytesIterator, ReadableStorageTraits, StorageError, StoreKey,
-    StorePrefix, WritableStorageTraits,
-    byte_range::ByteRangeIterator,
-    store_set_partial_many,
+    Bytes, MaybeBytes, MaybeBytesIterator, OffsetBytesIterator, ReadableStorageTraits, StorageError,
+    StoreKey, StorePrefix, WritableStorageTraits, byte_range::ByteRangeIterator, store_set_partial_many,
 };
 
 /// The folder of one array.

@@ -52,11 +52,12 @@ impl ZarrWriter {
     /// Continues a volume that [`create`](Self::create) made.
     pub(crate) fn open(files: &FileSource, url: &str) -> Result<Self, VolumeError> {
         let source = Source::File(files.clone());
-        let opened = now(open::open(&source, url, UrlFormat::Zarr3, 0))?.ok_or_else(|| VolumeError::NotFound {
-            input: url.to_owned(),
-            cause: "there is no zarr.json".to_owned(),
-            remedy: "check the path; only zarr version 3 can be written".to_owned(),
-        })?;
+        let opened =
+            now(open::open(&source, url, UrlFormat::Zarr3, 0))?.ok_or_else(|| VolumeError::NotFound {
+                input: url.to_owned(),
+                cause: "there is no zarr.json".to_owned(),
+                remedy: "check the path; only zarr version 3 can be written".to_owned(),
+            })?;
         let OpenedZarr { description, layout, source, metadata, object_limit, within_image } = opened;
         let Source::File(array_files) = &source else {
             return Err(VolumeError::unsupported(url, "writing over HTTP", "write to a folder"));
@@ -124,7 +125,9 @@ impl ZarrWriter {
             if let Some(fields) = document.as_object_mut() {
                 let stored = fields.entry("attributes").or_insert_with(|| json!({}));
                 if let Some(stored) = stored.as_object_mut() {
-                    stored.extend(attributes.iter().filter(|(k, _)| *k != "ome").map(|(k, v)| (k.clone(), v.clone())));
+                    stored.extend(
+                        attributes.iter().filter(|(k, _)| *k != "ome").map(|(k, v)| (k.clone(), v.clone())),
+                    );
                     stored.insert(STATE_KEY.to_owned(), json!({ "complete": complete }));
                 }
             }

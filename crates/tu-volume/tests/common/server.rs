@@ -44,7 +44,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (root, policy, requests): (PathBuf, Arc<Policy>, _) = (root.into(), Arc::new(policy), log.clone());
+        let (root, policy, requests): (PathBuf, Arc<Policy>, _) =
+            (root.into(), Arc::new(policy), log.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (root, policy, log) = (root.clone(), policy.clone(), requests.clone());

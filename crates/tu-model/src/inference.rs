@@ -1,6 +1,7 @@
 //! The network as both hosts run it: one normalised window in, affinities out.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use tu_segment::{Tile, crop_to_tile, pad_reflect};
 
 use crate::config::ConfigError;
 use crate::metadata::ModelMetadata;
@@ -82,6 +83,48 @@ impl Network {
         let output = self.output(window, shape_zyx)?;
         let data = output.try_into_data().map_err(|e| NetworkError::Device(format!("{e:?}")))?;
         finite(data)
+    }
+
+    /// The window of a tile as the network sees it, from the values of that part of it which lies inside the volume:
+    /// brought to [0, 1] by the model's rule, then continued by reflection. `data_type_max` is 255 for u8, 65 535 for u16
+    /// and 1 for f32.
+    ///
+    /// # Errors
+    /// [`NetworkError::Length`] when the values do not fill `tile.read_shape_zyx`.
+    pub fn tile_window(
+        &self,
+        mut values: Vec<f32>,
+        data_type_max: f32,
+        tile: &Tile,
+    ) -> Result<Vec<f32>, NetworkError> {
+        if values.len() != tile.read_shape_zyx.iter().product::<usize>() {
+            return Err(NetworkError::Length { values: values.len(), shape_zyx: tile.read_shape_zyx });
+        }
+        self.metadata.intensity.apply(&mut values, data_type_max);
+        Ok(pad_reflect(&values, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx))
+    }
+
+    /// Affinities `[3, tile]` in (0, 1) of a window made by [`Self::tile_window`], without the halo.
+    ///
+    /// # Errors
+    /// As [`Self::affinities`].
+    pub async fn tile_affinities(&self, window: Vec<f32>, tile: &Tile) -> Result<Vec<f32>, NetworkError> {
+        let affinities = self.affinities(window, tile.window_shape_zyx).await?;
+        Ok(crop_to_tile(&affinities, 3, tile, self.metadata.halo_zyx))
+    }
+
+    /// As [`Self::tile_affinities`], waiting for the device; not for browsers.
+    ///
+    /// # Errors
+    /// As [`Self::affinities`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn tile_affinities_blocking(
+        &self,
+        window: Vec<f32>,
+        tile: &Tile,
+    ) -> Result<Vec<f32>, NetworkError> {
+        let affinities = self.affinities_blocking(window, tile.window_shape_zyx)?;
+        Ok(crop_to_tile(&affinities, 3, tile, self.metadata.halo_zyx))
     }
 
     fn output(&self, window: Vec<f32>, shape_zyx: [usize; 3]) -> Result<Tensor<5>, NetworkError> {

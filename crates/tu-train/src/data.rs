@@ -15,7 +15,7 @@ pub use augmentation::AugmentationConfig;
 pub use batch::{Batch, SampleOrigin, Target, TargetConfig};
 pub use error::DataError;
 pub use geometry::{Geometry, Orientation};
-pub use intensity::{change_intensity, normalise};
+pub use intensity::change_intensity;
 pub use prefetch::Prefetcher;
 pub use sampler::{Crop, Sampler};
 pub use volume::{Block, TrainingVolume, VolumeEntry};

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use burn::tensor::Device;
 use js_sys::{Float32Array, Float64Array, JSON, Uint8Array, Uint32Array};
 use tu_model::{Network, sha256_hex};
-use tu_segment::{Tile, TileGrid, crop_to_tile, pad_reflect, quantise_affinity};
+use tu_segment::{Tile, TileGrid, quantise_affinity};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, webgpu_device};
 use crate::failure::Failure;
 use crate::segmentation::{triple_u32, triple_u64};
 
@@ -38,10 +38,10 @@ impl Engine {
             "cpu" => Ok(on_cpu()),
             "webgpu" | "auto" => match Adapter::request().await {
                 Ok(adapter) => {
-                    let device = Device::wgpu_options().init_async().await.map_err(|e| {
+                    let device = webgpu_device().await.map_err(|e| {
                         Failure::passing(
                             "device",
-                            format!("WebGPU adapter {} gave no device: {e:?}", adapter.description),
+                            format!("WebGPU adapter {} gave no device: {e}", adapter.description),
                             "Close other pages that use the GPU and reload, or use the CPU.",
                         )
                     })?;
@@ -127,25 +127,15 @@ impl Engine {
         let network = self.network.borrow().clone().ok_or_else(|| {
             Failure::lasting("no_model", "no model is loaded", "Call load_model before affinities.")
         })?;
-        let (tile, halo_zyx) = tile_of(&network, &volume_zyx, &tile_index_zyx)?;
-        let expected: usize = tile.read_shape_zyx.iter().product();
-        if data.length() as usize != expected {
-            return Err(Failure::lasting(
-                "argument",
-                format!("{} values for a region of {:?} voxels", data.length(), tile.read_shape_zyx),
-                "",
-            )
-            .into());
-        }
-        let mut values = data.to_vec();
-        network.metadata.intensity.apply(&mut values, dtype_max as f32);
-        let window = pad_reflect(&values, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx);
+        let tile = tile_of(&network, &volume_zyx, &tile_index_zyx)?;
+        let window = network
+            .tile_window(data.to_vec(), dtype_max as f32, &tile)
+            .map_err(|e| Failure::lasting("argument", e.to_string(), ""))?;
         let affinities = network
-            .affinities(window, tile.window_shape_zyx)
+            .tile_affinities(window, &tile)
             .await
             .map_err(|e| Failure::passing("network", e.to_string(), "Reload the page; try the CPU."))?;
-        let cropped = crop_to_tile(&affinities, 3, &tile, halo_zyx);
-        let bins: Vec<u8> = cropped.into_iter().map(quantise_affinity).collect();
+        let bins: Vec<u8> = affinities.into_iter().map(quantise_affinity).collect();
         Ok(Uint8Array::from(bins.as_slice()))
     }
 }
@@ -154,14 +144,13 @@ fn tile_of(
     network: &Network,
     volume_zyx: &Float64Array,
     index_zyx: &Uint32Array,
-) -> Result<(Tile, [usize; 3]), Failure> {
+) -> Result<Tile, Failure> {
     let argument = |message: String| Failure::lasting("argument", message, "");
     let metadata = &network.metadata;
     let volume = triple_u64(volume_zyx)?;
     let grid =
         TileGrid::new(volume, metadata.tile_zyx, metadata.halo_zyx).map_err(|e| argument(e.to_string()))?;
-    let tile = grid.tile(triple_u32(index_zyx)?.map(u64::from)).map_err(|e| argument(e.to_string()))?;
-    Ok((tile, metadata.halo_zyx))
+    grid.tile(triple_u32(index_zyx)?.map(u64::from)).map_err(|e| argument(e.to_string()))
 }
 
 /// The widest tensor of a forward pass is the concatenation before the last decoder: 2·f₀ channels of the

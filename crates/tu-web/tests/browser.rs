@@ -4,7 +4,7 @@
 #![cfg(target_arch = "wasm32")]
 
 use js_sys::{Float32Array, Float64Array, Object, Reflect, Uint8Array, Uint32Array};
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use tu_model::{Network, sha256_hex};
 use tu_web::{Engine, Segmentation};
 use wasm_bindgen::JsValue;
@@ -15,10 +15,15 @@ wasm_bindgen_test_configure!(run_in_dedicated_worker);
 const MODEL: &[u8] = include_bytes!("../../../tests/fixtures/emmamba_micro.safetensors");
 const VALUES: &[u8] = include_bytes!("../../../tests/fixtures/emmamba_micro_io.safetensors");
 
+/// Values of a tensor as the network sees them: intensities of 8 bits become 0…1.
 fn fixture(name: &str) -> (Vec<usize>, Vec<f32>) {
     let file = SafeTensors::deserialize(VALUES).unwrap();
     let view = file.tensor(name).unwrap();
-    let values = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let values = match view.dtype() {
+        Dtype::U8 => view.data().iter().map(|v| f32::from(*v) / 255.0).collect(),
+        Dtype::F32 => view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        other => panic!("{name} is {other:?}"),
+    };
     (view.shape().to_vec(), values)
 }
 
@@ -37,7 +42,7 @@ async fn difference_from_pytorch(device: &burn::tensor::Device) -> f32 {
 
 #[wasm_bindgen_test]
 async fn webgpu_affinities_equal_pytorch() {
-    let device = burn::tensor::Device::wgpu_options().init_async().await.unwrap();
+    let device = tu_web::webgpu_device().await.unwrap();
     let difference = difference_from_pytorch(&device).await;
     console_log!("WebGPU against PyTorch: max |Δ| = {difference:e}");
     assert!(difference <= 1e-3);

@@ -144,9 +144,10 @@ fn test_cargo(workspace: &Workspace) -> Command {
     command
 }
 
-/// The command line as tests drive it, built with the selection of the tests, so that dependencies are compiled once.
+/// The command line as tests drive it. Built together with the tests, because what they need of the dependencies counts
+/// too: either alone would compile the tensor stack once more.
 fn build_binaries(workspace: &Workspace) -> Result<()> {
-    shell::run(test_cargo(workspace).arg("build").args(NATIVE).arg("--bins"))
+    shell::run(test_cargo(workspace).arg("build").args(NATIVE).args(["--bins", "--tests"]))
 }
 
 fn rust(workspace: &Workspace) -> Result<Outcome> {
@@ -170,7 +171,7 @@ fn rust_documentation(workspace: &Workspace) -> Result<Outcome> {
 
 fn wasm(workspace: &Workspace, fixtures: &str, package: &str, arguments: &[&str]) -> Result<Outcome> {
     tools::wasm_target()?;
-    let c_toolchain = tools::wasm_c_toolchain();
+    let c_toolchain = tools::wasm_c_toolchain()?;
     let browser = tools::browser()?;
     let wasm_pack = tools::wasm_pack(workspace)?;
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;

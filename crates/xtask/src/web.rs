@@ -40,14 +40,12 @@ pub(crate) fn site(workspace: &Workspace) -> PathBuf {
 /// Builds web/src/wasm from crates/tu-web.
 pub(crate) fn build_module(workspace: &Workspace) -> Result<()> {
     tools::wasm_target()?;
-    let c_toolchain = tools::wasm_c_toolchain();
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;
     let wasm_opt = tools::wasm_opt(workspace)?;
 
     let mut build = shell::cargo();
     build
         .args(["build", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "-p", "tu-web"])
-        .envs(c_toolchain)
         .current_dir(workspace.root());
     shell::run(&mut build)?;
 

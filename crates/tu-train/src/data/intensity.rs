@@ -2,14 +2,8 @@
 
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
-use tu_model::IntensityRule;
 
 use super::augmentation::AugmentationConfig;
-
-/// Raw values to `[0, 1]` by the model's rule.
-pub fn normalise(values: &mut [f32], rule: &IntensityRule, data_type_max: f32) {
-    rule.apply(values, data_type_max);
-}
 
 /// Applies the drawn changes to a crop `[z, y, x]` of values in `[0, 1]`.
 pub fn change_intensity(

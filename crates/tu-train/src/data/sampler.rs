@@ -7,7 +7,7 @@ use tu_model::IntensityRule;
 use super::augmentation::AugmentationConfig;
 use super::geometry::{Geometry, Orientation};
 use super::volume::TrainingVolume;
-use super::{DataError, change_intensity, normalise, sample_rng};
+use super::{DataError, change_intensity, sample_rng};
 
 /// A crop after augmentation, C order zyx.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +98,7 @@ impl Sampler {
         } else {
             geometry.warp_labels(orientation.apply(&block.labels, window_zyx))
         };
-        normalise(&mut raw, &self.intensity, volume.data_type_max());
+        self.intensity.apply(&mut raw, volume.data_type_max());
         change_intensity(&mut rng, &self.augmentation, &mut raw, self.shape_zyx);
         let begin = volume.begin_zyx();
         let origin_zyx = [0, 1, 2].map(|axis| origin[axis] + begin[axis] as i64);

@@ -139,7 +139,7 @@ fn weights_decide_how_often_a_volume_is_drawn() {
         phantom: Some(crate::phantom::PhantomConfig { shape_zyx: [4, 16, 16], seed, ..Default::default() }),
         ..VolumeEntry::default()
     };
-    let open = |entry: &VolumeEntry| TrainingVolume::open(entry, &mut u64::MAX.clone(), true).unwrap();
+    let open = |entry: &VolumeEntry| TrainingVolume::open(entry, &mut { u64::MAX }, true).unwrap();
     let volumes = vec![open(&entry(1, 1.0)), open(&entry(2, 0.0)), open(&entry(3, 3.0))];
     let sampler =
         Sampler::new(volumes, [4, 16, 16], AugmentationConfig::none(), IntensityRule::FullRange, 9).unwrap();

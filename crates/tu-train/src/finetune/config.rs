@@ -331,12 +331,14 @@ impl FinetuneConfig {
         Ok(())
     }
 
-    /// The settings that decide every number of the run, as one hash; how often it is validated or saved, where it may
-    /// stop and how much memory it may take are left out, so that they can change when a run is resumed.
+    /// The settings that decide every number of the run, as one hash; its length, how often it is validated or saved and
+    /// how much memory it may take are left out, so that they can change when a run is resumed. From then on the
+    /// learning rate follows the curve of the new length.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let neutral = FinetuneConfig::default();
         let mut config = self.clone();
+        config.steps = neutral.steps;
         config.validate_every = neutral.validate_every;
         config.checkpoint_every = neutral.checkpoint_every;
         config.keep_checkpoints = neutral.keep_checkpoints;
@@ -392,12 +394,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_does_not_change_numbers_may_differ_on_resume() {
+    fn on_resume_the_length_and_the_housekeeping_may_differ_and_nothing_else() {
         let base = FinetuneConfig::default();
-        let same = FinetuneConfig { validate_every: 7, keep_checkpoints: 9, ..base.clone() };
+        let same = FinetuneConfig { steps: 7, validate_every: 7, keep_checkpoints: 9, ..base.clone() };
         assert_eq!(base.fingerprint(), same.fingerprint());
         for other in [
-            FinetuneConfig { steps: 7, ..base.clone() },
             FinetuneConfig { seed: 7, ..base.clone() },
             FinetuneConfig { batch: 2, ..base.clone() },
         ] {

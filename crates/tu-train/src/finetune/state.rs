@@ -48,6 +48,28 @@ impl TrainingState {
                     .into(),
             ));
         }
+        if state.step > config.steps {
+            return Err(TrainError::Config(format!(
+                "the checkpoint has {} steps, the run is to have {}; raise `steps`, or use the run's model as it is",
+                state.step, config.steps
+            )));
+        }
         Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_may_be_lengthened_but_not_cut_below_what_it_has_done() {
+        let config = FinetuneConfig { steps: 10, ..FinetuneConfig::default() };
+        let bytes = serde_json::to_vec(&TrainingState::new(&config, 8, None)).unwrap();
+        let longer = FinetuneConfig { steps: 20, ..config.clone() };
+        assert_eq!(TrainingState::read(&bytes, &longer).unwrap().step, 8);
+        let shorter = FinetuneConfig { steps: 7, ..config };
+        let error = TrainingState::read(&bytes, &shorter).unwrap_err().to_string();
+        assert!(error.contains('8') && error.contains('7'), "{error}");
     }
 }

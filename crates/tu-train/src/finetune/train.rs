@@ -80,7 +80,7 @@ pub fn finetune(
         volumes,
         config.crop_zyx,
         config.augmentation.clone(),
-        config.intensity.clone(),
+        config.intensity,
         config.seed,
     )?;
     let device = device.clone().autodiff();
@@ -150,7 +150,7 @@ impl<'a> Trainer<'a> {
             optimiser.load(file(checkpoint, "optimiser.safetensors")?, &model, device)?;
         }
         let validation =
-            config.validation.as_ref().map(|v| Validation::open(v, &config.intensity)).transpose()?;
+            config.validation.as_ref().map(Validation::open).transpose()?;
         let log = MetricsLog::open(run, state.step).map_err(|e| TrainError::io("write", run, e))?;
         Ok(Self {
             config,
@@ -382,7 +382,7 @@ fn initial_model(
     metadata.preset = preset;
     metadata.tile_zyx = config.tile_zyx;
     metadata.halo_zyx = config.halo_zyx;
-    metadata.intensity = config.intensity.clone();
+    metadata.intensity = config.intensity;
     metadata.licence = config.licence.clone();
     metadata.provenance.training_data = sampler
         .volumes()

@@ -4,15 +4,15 @@
 
 use std::collections::HashMap;
 
-use tu_model::{IntensityRule, Network};
+use tu_model::Network;
 use tu_segment::{
     AffinityView, Contingency, FragmentMethod, RegionGraph, Scores, Scoring, TileFragments, TileGrid,
-    crop_to_tile, pad_reflect, quantise_affinity,
+    quantise_affinity,
 };
 
 use super::config::ValidationConfig;
 use super::error::TrainError;
-use crate::data::{TrainingVolume, normalise};
+use crate::data::TrainingVolume;
 
 /// A validation region in memory, ready to be scored again and again.
 pub struct Validation {
@@ -20,6 +20,7 @@ pub struct Validation {
     raw: Vec<f32>,
     labels: Vec<u64>,
     shape_zyx: [usize; 3],
+    data_type_max: f32,
     name: String,
 }
 
@@ -41,18 +42,18 @@ impl Validation {
     ///
     /// # Errors
     /// The volumes cannot be read.
-    pub fn open(config: &ValidationConfig, intensity: &IntensityRule) -> Result<Self, TrainError> {
+    pub fn open(config: &ValidationConfig) -> Result<Self, TrainError> {
         // The whole region is segmented at once, so it is held in memory whatever its size.
         let mut unbounded = u64::MAX;
         let volume = TrainingVolume::open(&config.volume, &mut unbounded, true)?;
         let shape_zyx = volume.shape_zyx();
-        let mut block = volume.read([0; 3], shape_zyx)?;
-        normalise(&mut block.raw, intensity, volume.data_type_max());
+        let block = volume.read([0; 3], shape_zyx)?;
         Ok(Self {
             config: config.clone(),
             raw: block.raw,
             labels: block.labels,
             shape_zyx,
+            data_type_max: volume.data_type_max(),
             name: volume.name().into(),
         })
     }
@@ -77,14 +78,11 @@ impl Validation {
         for index in indices {
             let tile = grid.tile(index).map_err(|e| fail(e.to_string()))?;
             let read = block(&self.raw, self.shape_zyx, tile.read_origin_zyx, tile.read_shape_zyx);
-            let window = pad_reflect(&read, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx);
             let affinities = network
-                .affinities_blocking(window, tile.window_shape_zyx)
+                .tile_window(read, self.data_type_max, &tile)
+                .and_then(|window| network.tile_affinities_blocking(window, &tile))
                 .map_err(|e| fail(e.to_string()))?;
-            let quantised: Vec<u8> = crop_to_tile(&affinities, 3, &tile, metadata.halo_zyx)
-                .into_iter()
-                .map(quantise_affinity)
-                .collect();
+            let quantised: Vec<u8> = affinities.into_iter().map(quantise_affinity).collect();
             let view = AffinityView::new(&quantised, tile.shape_zyx).map_err(|e| fail(e.to_string()))?;
             for (method, (graph, fragments)) in self.config.methods.iter().zip(&mut graphs) {
                 let made =

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 
-use tu_model::{IntensityRule, Network};
-use tu_segment::{Tile, TileGrid, crop_to_tile, pad_reflect, quantise_affinity};
+use tu_model::Network;
+use tu_segment::{Tile, TileGrid, quantise_affinity};
 use tu_volume::{DataType, NewVolume, Region, Volume, VolumeWriter};
 
 use super::error::{SegmentError, TileFailure};
@@ -37,24 +37,9 @@ enum Loaded {
     Affinities(Vec<u8>, Option<Vec<u32>>),
 }
 
-/// Affinities `[3, tile]` in (0, 1) of a tile from its window, whose values are normalised and padded.
-///
-/// # Errors
-/// The network refuses the window, the device fails, or the result is not finite.
-pub fn predict_tile(
-    network: &Network,
-    window: Vec<f32>,
-    tile: &Tile,
-) -> Result<Vec<f32>, tu_model::NetworkError> {
-    let affinities = network.affinities_blocking(window, tile.window_shape_zyx)?;
-    Ok(crop_to_tile(&affinities, 3, tile, network.metadata.halo_zyx))
-}
-
-fn read_window(raw: &dyn RawSource, rule: IntensityRule, tile: &Tile) -> Result<Vec<f32>, SegmentError> {
+fn read_window(raw: &dyn RawSource, network: &Network, tile: &Tile) -> Result<Vec<f32>, SegmentError> {
     let region = Region { origin_zyx: tile.read_origin_zyx, shape_zyx: tile.read_shape_zyx };
-    let mut values = raw.read(&region)?;
-    rule.apply(&mut values, raw.data_type_max());
-    Ok(pad_reflect(&values, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx))
+    Ok(network.tile_window(raw.read(&region)?, raw.data_type_max(), tile)?)
 }
 
 fn read_affinities(volume: &Volume, fragments: Option<&Volume>, tile: &Tile) -> Result<Loaded, SegmentError> {
@@ -93,8 +78,8 @@ pub(super) fn for_each_tile(
     type Read<'r> = Box<dyn Fn(&Tile) -> Result<Loaded, SegmentError> + Send + 'r>;
     let (read, volume): (Read<'_>, &str) = match input {
         TileInput::Network { network, raw } => {
-            let (raw, rule) = (*raw, network.metadata.intensity);
-            (Box::new(move |tile| read_window(raw, rule, tile).map(Loaded::Window)), raw.name())
+            let (raw, network) = (*raw, *network);
+            (Box::new(move |tile| read_window(raw, network, tile).map(Loaded::Window)), raw.name())
         }
         TileInput::Affinities { volume, fragments } => {
             let (volume, fragments) = (*volume, *fragments);
@@ -103,7 +88,7 @@ pub(super) fn for_each_tile(
     };
     let compute = |loaded: Loaded, tile: &Tile| match (loaded, input) {
         (Loaded::Window(window), TileInput::Network { network, .. }) => {
-            let affinities = predict_tile(network, window, tile).map_err(|e| e.to_string())?;
+            let affinities = network.tile_affinities_blocking(window, tile).map_err(|e| e.to_string())?;
             let bins = affinities.iter().copied().map(quantise_affinity).collect();
             let exact = exact.then_some(affinities);
             Ok(ComputedTile { tile: tile.clone(), bins, exact, fragments: None })

@@ -26,6 +26,9 @@ pub enum SegmentError {
     /// A volume cannot be opened, read or written.
     #[error(transparent)]
     Volume(#[from] Box<VolumeError>),
+    /// What was read does not pass through the network.
+    #[error(transparent)]
+    Network(#[from] tu_model::NetworkError),
     /// Tile and volume do not go together.
     #[error(transparent)]
     Grid(#[from] GridError),

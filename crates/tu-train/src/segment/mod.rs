@@ -26,7 +26,7 @@ mod workspace;
 
 pub use affinities::{write_affinities, write_affinities_whole};
 pub use assemble::LabelOutput;
-pub use compute::{AffinitySink, AffinityType, predict_tile};
+pub use compute::{AffinitySink, AffinityType};
 pub use error::{SegmentError, TileFailure};
 pub use job::{SegmentOptions, SegmentSummary, TileInput, segment};
 pub use progress::{Progress, Silent};

@@ -175,7 +175,7 @@ def agglomerate_with_tu_train(binary, folder, bins, fragments, scoring, threshol
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\nfailed with {done.returncode}: {done.stderr}{done.stdout}")
-    return zarr.open_array(output, mode="r")[:]
+    return zarr.open_array(f"{output}/0", mode="r")[:]
 
 
 def real_case(data, extent):

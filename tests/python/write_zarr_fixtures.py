@@ -54,9 +54,46 @@ def create(name, data, **options):
     return array
 
 
+def pattern(name, length):
+    if name == "smooth":
+        return bytes((i // 16) % 61 for i in range(length))
+    state, out = 1, bytearray()
+    for _ in range(length):
+        state = (state * 1664525 + 1013904223) % 2**32
+        out.append(state >> 24)
+    return bytes(out)
+
+
+def blosc_buffers():
+    """Buffers of every inner format, shuffle and item size, in one block and in many, even and odd in length."""
+    import numcodecs
+
+    index, everything = [], bytearray()
+    for cname in ("blosclz", "lz4", "lz4hc", "zlib", "zstd"):
+        for shuffle in (numcodecs.Blosc.NOSHUFFLE, numcodecs.Blosc.SHUFFLE, numcodecs.Blosc.BITSHUFFLE):
+            for item, length in ((1, 1), (1, 777), (2, 2 * 60), (4, 4 * 60), (4, 4 * 4096), (8, 8 * 1003), (4, 40_003)):
+                for kind in ("smooth", "noise") if length <= 300 else ("smooth",):
+                    data = pattern(kind, length)
+                    if length % item == 0:
+                        data = numpy.frombuffer(data, dtype=f"u{item}")
+                    blocksize = 4096 if length > 10_000 else 0
+                    codec = numcodecs.Blosc(cname=cname, clevel=5, shuffle=shuffle, blocksize=blocksize)
+                    encoded = codec.encode(data)
+                    name = f"{cname}, shuffle {shuffle}, {length} bytes in items of {item}, {kind}"
+                    begin = len(everything)
+                    everything += encoded
+                    index.append(
+                        dict(name=name, pattern=kind, begin=begin, end=len(everything), decoded_bytes=length)
+                    )
+    (ROOT / "blosc_buffers.bin").write_bytes(everything)
+    lines = ",\n".join(json.dumps(entry) for entry in index)
+    (ROOT / "blosc_buffers.json").write_text(f"[\n{lines}\n]\n")
+
+
 def main():
     shutil.rmtree(ROOT, ignore_errors=True)
     ROOT.mkdir(parents=True)
+    blosc_buffers()
     for dtype in TYPES:
         data = values(dtype)
         for name, codec in CODECS_3.items():

@@ -118,11 +118,7 @@ impl Network {
     /// # Errors
     /// As [`Self::affinities`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn tile_affinities_blocking(
-        &self,
-        window: Vec<f32>,
-        tile: &Tile,
-    ) -> Result<Vec<f32>, NetworkError> {
+    pub fn tile_affinities_blocking(&self, window: Vec<f32>, tile: &Tile) -> Result<Vec<f32>, NetworkError> {
         let affinities = self.affinities_blocking(window, tile.window_shape_zyx)?;
         Ok(crop_to_tile(&affinities, 3, tile, self.metadata.halo_zyx))
     }

@@ -3,7 +3,6 @@
 //! A few kilobytes of gzip or zstd can claim gigabytes. The size of a decoded chunk is known from the metadata,
 //! so the decoders here take it as their limit: they stop one byte later with an error instead of filling the
 //! memory. They take the places of the zarrs codecs of the same names, so inner chunks of shards are covered too.
-//! For blosc, whose header states the decoded size, that statement is checked before its decoder runs.
 
 mod blosc;
 mod gzip;

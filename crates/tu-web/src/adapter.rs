@@ -63,7 +63,8 @@ pub async fn webgpu_device() -> Result<Device, String> {
     if let Some(device) = opened() {
         return Ok(device);
     }
-    let opening = OPENING.with_borrow_mut(|opening| opening.get_or_insert_with(|| future_to_promise(open())).clone());
+    let opening =
+        OPENING.with_borrow_mut(|opening| opening.get_or_insert_with(|| future_to_promise(open())).clone());
     let outcome = JsFuture::from(opening).await;
     OPENING.set(None);
     outcome.map_err(|cause| cause.as_string().unwrap_or_else(|| format!("{cause:?}")))?;
@@ -71,7 +72,8 @@ pub async fn webgpu_device() -> Result<Device, String> {
 }
 
 async fn open() -> Result<JsValue, JsValue> {
-    let device = Device::wgpu_options().init_async().await.map_err(|e| JsValue::from_str(&format!("{e:?}")))?;
+    let device =
+        Device::wgpu_options().init_async().await.map_err(|e| JsValue::from_str(&format!("{e:?}")))?;
     DEVICE.set(Some(device));
     Ok(JsValue::UNDEFINED)
 }

@@ -140,11 +140,7 @@ impl Engine {
     }
 }
 
-fn tile_of(
-    network: &Network,
-    volume_zyx: &Float64Array,
-    index_zyx: &Uint32Array,
-) -> Result<Tile, Failure> {
+fn tile_of(network: &Network, volume_zyx: &Float64Array, index_zyx: &Uint32Array) -> Result<Tile, Failure> {
     let argument = |message: String| Failure::lasting("argument", message, "");
     let metadata = &network.metadata;
     let volume = triple_u64(volume_zyx)?;

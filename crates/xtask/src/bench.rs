@@ -3,18 +3,21 @@
 //! A benchmark is a cargo example whose name begins with `bench` or ends in `_speed` or `_time`. It prints its own table; nothing is interpreted here,
 //! so that what stands in the file is what was measured.
 
-use crate::shell;
+use crate::server::{Server, Site};
 use crate::workspace::Workspace;
+use crate::{shell, tools, web};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::process::Command;
 
+/// The benchmark that is no cargo example, because it runs in a browser.
+const BROWSER: &str = "browser: tile_time";
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Run only benchmarks whose `package/name` contains this.
+    /// Run only benchmarks whose `package/name` contains this; `browser` is the one in Chromium.
     #[arg(long)]
     only: Option<String>,
     /// Print, but leave BENCHMARKS.md as it is.
@@ -23,30 +26,25 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only));
     let chosen: Vec<(String, String)> = benchmarks(workspace)?
         .into_iter()
-        .filter(|(package, name)| {
-            options.only.as_ref().is_none_or(|only| format!("{package}/{name}").contains(only))
-        })
+        .filter(|(package, name)| wanted(&format!("{package}/{name}")))
         .collect();
-    if chosen.is_empty() {
+    let in_browser = wanted(BROWSER);
+    if chosen.is_empty() && !in_browser {
         bail!("no benchmark matches: a benchmark is a cargo example named bench…, …_speed or …_time");
     }
     let mut measured = format!("\n{}\n", machine()?);
     for (package, name) in chosen {
-        let mut text = String::new();
         let mut command = shell::cargo();
         command
             .args(["run", "--release", "--quiet", "-p", &package, "--example", &name])
             .current_dir(workspace.root());
-        let status = shell::tee(&mut command, |line| {
-            text.push_str(line);
-            text.push('\n');
-        })?;
-        if !status.success() {
-            bail!("benchmark {package}/{name} ended with {status}");
-        }
-        measured += &format!("\n### {package}: {name}\n\n```text\n{}\n```\n", text.trim_end());
+        measured += &section(&format!("{package}: {name}"), &mut command)?;
+    }
+    if in_browser {
+        measured += &browser(workspace)?;
     }
     if options.dry_run {
         return Ok(());
@@ -56,6 +54,46 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     std::fs::write(&path, replace(&page, &measured)?)?;
     println!("Refreshed {}", path.display());
     Ok(())
+}
+
+/// What one benchmark prints, as a section of the page.
+fn section(title: &str, command: &mut Command) -> Result<String> {
+    let mut text = String::new();
+    let status = shell::tee(command, |line| {
+        text.push_str(line);
+        text.push('\n');
+    })?;
+    if !status.success() {
+        bail!("benchmark {title} ended with {status}");
+    }
+    Ok(format!("\n### {title}\n\n```text\n{}\n```\n", text.trim_end()))
+}
+
+/// One tile in Chromium: the same random networks as in tu-model's `tile_time`, through the module of the site.
+fn browser(workspace: &Workspace) -> Result<String> {
+    const PRESETS: [&str; 2] = ["tiny", "base"];
+    let chromium = tools::browser()?.chromium;
+    web::install_packages(workspace)?;
+    web::build_module(workspace)?;
+    let models = workspace.target("bench/models");
+    std::fs::create_dir_all(&models)?;
+    let mut save = shell::cargo();
+    save.args(["run", "--release", "--quiet", "-p", "tu-model", "--example", "tile_time", "--"])
+        .args([&PRESETS.join(","), "16,64,64", "4,16,16"])
+        .arg(&models)
+        .current_dir(workspace.root());
+    shell::run(&mut save)?;
+    let site = Site::new()
+        .with_folder("/wasm/", &workspace.path("web/src/wasm"))?
+        .with_folder("/models/", &models)?;
+    let server = Server::start(site, 0)?;
+    let mut node = Command::new(tools::node()?);
+    node.arg(workspace.path("crates/xtask/src/tile_time.mjs"))
+        .arg(server.url())
+        .args(PRESETS)
+        .env("CHROME", chromium)
+        .env("TU_WEB", workspace.path("web"));
+    section(BROWSER, &mut node)
 }
 
 fn benchmarks(workspace: &Workspace) -> Result<Vec<(String, String)>> {

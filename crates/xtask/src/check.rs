@@ -43,7 +43,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             "warnings",
         ];
         let mut command = shell::cargo();
-        command.args(arguments).envs(tools::wasm_c_toolchain()).current_dir(workspace.root());
+        command.args(arguments).current_dir(workspace.root());
         shell::run(&mut command)
     });
     step("documentation", &|| {

@@ -35,6 +35,10 @@ pub(crate) fn cargo(workspace: &Workspace, package: &str, version: &str, locked:
     }
     // Built apart from the workspace, so that neither its settings nor its artefacts mix with ours.
     command.env("CARGO_TARGET_DIR", root.join("build")).current_dir(std::env::temp_dir());
+    // These programs run for seconds: building them quickly is worth more than building them well.
+    for (setting, value) in [("OPT_LEVEL", "1"), ("LTO", "off"), ("CODEGEN_UNITS", "16"), ("DEBUG", "0")] {
+        command.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
+    }
     shell::run(&mut command)
 }
 

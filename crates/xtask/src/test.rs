@@ -171,7 +171,6 @@ fn rust_documentation(workspace: &Workspace) -> Result<Outcome> {
 
 fn wasm(workspace: &Workspace, fixtures: &str, package: &str, arguments: &[&str]) -> Result<Outcome> {
     tools::wasm_target()?;
-    let c_toolchain = tools::wasm_c_toolchain()?;
     let browser = tools::browser()?;
     let wasm_pack = tools::wasm_pack(workspace)?;
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;
@@ -186,7 +185,6 @@ fn wasm(workspace: &Workspace, fixtures: &str, package: &str, arguments: &[&str]
         .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
         .env("CARGO_INCREMENTAL", "0")
         .env("TU_TEST_HTTP", fixtures)
-        .envs(c_toolchain)
         .current_dir(workspace.root());
     counted(&mut command, "wasm-pack test")
 }

@@ -68,26 +68,6 @@ fn from_variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_file())
 }
 
-/// A C compiler and archiver for wasm32, as values of `CC_…` and `AR_…`: the blosc decoder that tu-volume reads zarr with
-/// brings the C sources of zstd. The module of the site has no C in it.
-pub(crate) fn wasm_c_toolchain() -> Result<[(&'static str, PathBuf); 2]> {
-    if let Some(found) = find_wasm_c_toolchain() {
-        return Ok(found);
-    }
-    install::apt(&["clang", "llvm"], "clang and llvm-ar, which compile zstd to WebAssembly for the tests of tu-volume")?;
-    find_wasm_c_toolchain().context("clang and llvm-ar are not on PATH after their installation")
-}
-
-fn find_wasm_c_toolchain() -> Option<[(&'static str, PathBuf); 2]> {
-    let named = |stem: &str| {
-        let numbered: Vec<String> = (14..=23).rev().map(|version| format!("{stem}-{version}")).collect();
-        let names: Vec<&str> = std::iter::once(stem).chain(numbered.iter().map(String::as_str)).collect();
-        shell::find_on_path(&names)
-    };
-    let (clang, archiver) = named("clang").zip(named("llvm-ar"))?;
-    Some([("CC_wasm32_unknown_unknown", clang), ("AR_wasm32_unknown_unknown", archiver)])
-}
-
 /// Adds the wasm32 target to the toolchain where rustup knows it to be missing.
 pub(crate) fn wasm_target() -> Result<()> {
     let Some(rustup) = shell::find_on_path(&["rustup"]) else {

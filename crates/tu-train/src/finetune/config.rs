@@ -398,10 +398,8 @@ mod tests {
         let base = FinetuneConfig::default();
         let same = FinetuneConfig { steps: 7, validate_every: 7, keep_checkpoints: 9, ..base.clone() };
         assert_eq!(base.fingerprint(), same.fingerprint());
-        for other in [
-            FinetuneConfig { seed: 7, ..base.clone() },
-            FinetuneConfig { batch: 2, ..base.clone() },
-        ] {
+        for other in [FinetuneConfig { seed: 7, ..base.clone() }, FinetuneConfig { batch: 2, ..base.clone() }]
+        {
             assert_ne!(base.fingerprint(), other.fingerprint());
         }
     }

@@ -76,13 +76,8 @@ pub fn finetune(
         .iter()
         .map(|v| TrainingVolume::open(v, &mut budget, true))
         .collect::<Result<Vec<_>, _>>()?;
-    let sampler = Sampler::new(
-        volumes,
-        config.crop_zyx,
-        config.augmentation.clone(),
-        config.intensity,
-        config.seed,
-    )?;
+    let sampler =
+        Sampler::new(volumes, config.crop_zyx, config.augmentation.clone(), config.intensity, config.seed)?;
     let device = device.clone().autodiff();
     let mut trainer = Trainer::start(config, run, folder, &device, &sampler, checkpoint.as_ref())?;
     // Only now: settings that a checkpoint refuses must not replace those of the run.
@@ -149,8 +144,7 @@ impl<'a> Trainer<'a> {
             state = TrainingState::read(file(checkpoint, "state.json")?, config)?;
             optimiser.load(file(checkpoint, "optimiser.safetensors")?, &model, device)?;
         }
-        let validation =
-            config.validation.as_ref().map(Validation::open).transpose()?;
+        let validation = config.validation.as_ref().map(Validation::open).transpose()?;
         let log = MetricsLog::open(run, state.step).map_err(|e| TrainError::io("write", run, e))?;
         Ok(Self {
             config,

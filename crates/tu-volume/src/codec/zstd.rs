@@ -74,14 +74,14 @@ impl Zstd {
 
 /// A window larger than the largest chunk is a lie; the decoder refuses it before allocating.
 #[cfg(not(target_arch = "wasm32"))]
-fn decompress(encoded: &[u8], limit: u64) -> Result<Vec<u8>, CodecError> {
+pub(super) fn decompress(encoded: &[u8], limit: u64) -> Result<Vec<u8>, CodecError> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(encoded)?;
     decoder.window_log_max(31.min(limit.next_power_of_two().ilog2().max(27)))?;
     read_bounded(decoder, limit)
 }
 
 #[cfg(target_arch = "wasm32")]
-fn decompress(mut encoded: &[u8], limit: u64) -> Result<Vec<u8>, CodecError> {
+pub(super) fn decompress(mut encoded: &[u8], limit: u64) -> Result<Vec<u8>, CodecError> {
     let mut out = Vec::new();
     while !encoded.is_empty() {
         let decoder = ruzstd::decoding::StreamingDecoder::new(&mut encoded)

@@ -185,5 +185,5 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
 
 super::whole_chunk_codec!(Blosc, "blosc");
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

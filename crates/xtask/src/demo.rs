@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// Do not open a browser window.
     #[arg(long)]
     no_open: bool,
+    /// Where the network runs: auto, webgpu or cpu [default: auto; for a picture cpu, which is faster than a software GPU].
+    #[arg(long, value_parser = ["auto", "webgpu", "cpu"])]
+    device: Option<String>,
     /// Save a picture of the segmented view and exit.
     #[arg(long, value_name = "PNG")]
     screenshot: Option<PathBuf>,
@@ -53,7 +56,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let site = site.with_folder("/", &web::site(workspace))?;
     // Few tiles on the picture: it is usually taken where there is no GPU.
     let scale = if screenshot.is_some() { 0.25 } else { 0.5 };
-    let page = page_description(&shown, &description, scale)?;
+    let mut page = page_description(&shown, &description, scale)?;
+    if let Some(device) = options.device.as_deref().or(screenshot.is_some().then_some("cpu")) {
+        page["state"] = json!({ "device": device });
+    }
     let server = Server::start(site.with_json("/demo.json", &page), options.port)?;
 
     println!("\nTokenUnify for Neuroglancer: {}/\n{}", server.url(), shown.title);

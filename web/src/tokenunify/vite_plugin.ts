@@ -47,46 +47,66 @@ const CHUNK_WORKER_BUNDLE =
  */
 const COMMENTED_WORKER = /(new Worker\(\s*)\/\*[^*]*\*\/(\s*new URL\()/g;
 
-export function tokenunify(options: TokenUnifyPluginOptions = {}): Plugin {
-  const { wasmDirectory } = options;
-  let building = false;
+/**
+ * What Neuroglancer's package needs to be built by Vite, with or without this
+ * plugin: its missing icons, and workers that are found.
+ */
+export function neuroglancerPackage(): Plugin {
   return {
-    name: "neuroglancer-tokenunify",
+    name: "neuroglancer-package",
     enforce: "pre",
-    configResolved: ({ command }) => {
-      building = command === "build";
-    },
     config: () => ({
       resolve: {
-        alias: [
-          ...MISSING_ICONS.map((icon) => ({
-            find: new RegExp(`^ikonate/icons/${icon}\\.svg`),
-            replacement: packageFile(`../../icons/${icon}.svg`),
-          })),
-          ...(wasmDirectory === undefined
-            ? []
-            : [{ find: /^\.\.\/wasm\//, replacement: `${wasmDirectory}/` }]),
-        ],
+        alias: MISSING_ICONS.map((icon) => ({
+          find: new RegExp(`^ikonate/icons/${icon}\\.svg`),
+          replacement: packageFile(`../../icons/${icon}.svg`),
+        })),
       },
       // Neuroglancer finds its workers by URL relative to its own files.
       optimizeDeps: { exclude: ["neuroglancer"] },
     }),
-    buildStart() {
-      if (!building) return;
-      const module = `${wasmDirectory ?? packageFile("../wasm")}/tu_web.js`;
-      if (!existsSync(module)) {
-        this.error(
-          `The WebAssembly module ${module} is missing; make it with \`cargo xtask web\`.`,
-        );
-      }
-    },
     transform(code, id) {
       if (/[\\/]neuroglancer[\\/]/.test(id) && code.includes("new Worker(")) {
         return { code: code.replace(COMMENTED_WORKER, "$1$2"), map: null };
       }
-      if (!CHUNK_WORKER_BUNDLE.test(id)) return undefined;
-      const backend = JSON.stringify(packageFile("./backend.ts"));
-      return { code: `import ${backend};\n${code}`, map: null };
+      return undefined;
     },
   };
+}
+
+export function tokenunify(options: TokenUnifyPluginOptions = {}): Plugin[] {
+  const { wasmDirectory } = options;
+  let building = false;
+  return [
+    neuroglancerPackage(),
+    {
+      name: "neuroglancer-tokenunify",
+      enforce: "pre",
+      configResolved: ({ command }) => {
+        building = command === "build";
+      },
+      config: () => ({
+        resolve: {
+          alias:
+            wasmDirectory === undefined
+              ? []
+              : [{ find: /^\.\.\/wasm\//, replacement: `${wasmDirectory}/` }],
+        },
+      }),
+      buildStart() {
+        if (!building) return;
+        const module = `${wasmDirectory ?? packageFile("../wasm")}/tu_web.js`;
+        if (!existsSync(module)) {
+          this.error(
+            `The WebAssembly module ${module} is missing; make it with \`cargo xtask web\`.`,
+          );
+        }
+      },
+      transform(code, id) {
+        if (!CHUNK_WORKER_BUNDLE.test(id)) return undefined;
+        const backend = JSON.stringify(packageFile("./backend.ts"));
+        return { code: `import ${backend};\n${code}`, map: null };
+      },
+    },
+  ];
 }

@@ -139,12 +139,12 @@ fn settings(options: &Options) -> anyhow::Result<FinetuneConfig> {
             .iter()
             .zip(&options.labels)
             .enumerate()
-            .map(|(i, (raw, labels))| entry(raw, labels, options.roi.get(i).copied()))
+            .map(|(i, (raw, labels))| labelled_entry(raw, labels, options.roi.get(i).copied()))
             .collect::<anyhow::Result<_>>()?;
     }
     match (&options.val_raw, &options.val_labels, options.val_roi) {
         (Some(raw), Some(labels), roi) => {
-            config.validation = Some(ValidationConfig::new(entry(raw, labels, roi)?));
+            config.validation = Some(ValidationConfig::new(labelled_entry(raw, labels, roi)?));
         }
         (_, _, Some(roi)) => {
             let first = config.volumes.first().and_then(|v| v.raw.as_deref().zip(v.labels.as_deref()));
@@ -153,7 +153,7 @@ fn settings(options: &Options) -> anyhow::Result<FinetuneConfig> {
                     "--val-roi: there is no training volume to take it from: give --val-raw and --val-labels"
                 );
             };
-            config.validation = Some(ValidationConfig::new(entry(raw, labels, Some(roi))?));
+            config.validation = Some(ValidationConfig::new(labelled_entry(raw, labels, Some(roi))?));
         }
         _ => {}
     }
@@ -176,7 +176,8 @@ fn settings(options: &Options) -> anyhow::Result<FinetuneConfig> {
     Ok(config)
 }
 
-fn entry(raw: &str, labels: &str, roi: Option<RoiSpec>) -> anyhow::Result<VolumeEntry> {
+/// A labelled volume, or a region of one.
+pub(super) fn labelled_entry(raw: &str, labels: &str, roi: Option<RoiSpec>) -> anyhow::Result<VolumeEntry> {
     let mut entry = VolumeEntry::labelled(raw, labels);
     if let Some(spec) = roi {
         let roi = spec.resolve(raw, Volume::open(raw)?.shape_zyx())?;

@@ -2,6 +2,7 @@
 
 mod affinities;
 mod agglomerate;
+mod calibrate;
 mod completions;
 mod evaluate;
 mod finetune;
@@ -76,6 +77,7 @@ enum Command {
     Segment(Box<segment::Options>),
     Agglomerate(agglomerate::Options),
     Evaluate(evaluate::Options),
+    Calibrate(calibrate::Options),
     Info(info::Options),
     Completions(completions::Options),
 }
@@ -111,6 +113,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<Report> {
         Command::Segment(options) => segment::run(common, &options),
         Command::Agglomerate(options) => agglomerate::run(common, &options),
         Command::Evaluate(options) => evaluate::run(common, &options),
+        Command::Calibrate(options) => calibrate::run(common, &options),
         Command::Info(options) => info::run(&options),
         Command::Completions(options) => Ok(completions::run(&options)),
     }

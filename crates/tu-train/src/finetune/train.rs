@@ -23,6 +23,7 @@ use super::validation::Validation;
 use crate::checkpoint::{Checkpoint, CheckpointFolder, write_file};
 use crate::data::{Batch, Prefetcher, Sampler, TargetConfig, TrainingVolume};
 use crate::metrics_log::{MetricsLine, MetricsLog, StepMetrics, ValidationMetrics};
+use crate::segment::Silent;
 
 /// How a run is carried out, as opposed to what it computes.
 #[derive(Clone, Debug, Default)]
@@ -265,7 +266,7 @@ impl<'a> Trainer<'a> {
         let started = Instant::now();
         let plain = self.device.clone().without_autodiff();
         let network = Network::new(self.model.valid(), self.metadata.clone(), &plain);
-        let results = validation.run(&network)?;
+        let results = validation.run(&network, &Silent)?;
         let Some(winner) = results.first() else { return Ok(()) };
         let mut voi_by_method: Vec<(String, f64)> = Vec::new();
         for result in &results {

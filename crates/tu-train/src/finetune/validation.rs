@@ -13,6 +13,7 @@ use tu_segment::{
 use super::config::ValidationConfig;
 use super::error::TrainError;
 use crate::data::TrainingVolume;
+use crate::segment::Progress;
 
 /// A validation region in memory, ready to be scored again and again.
 pub struct Validation {
@@ -62,7 +63,11 @@ impl Validation {
     ///
     /// # Errors
     /// The network fails, or tile and region do not go together.
-    pub fn run(&self, network: &Network) -> Result<Vec<ValidationResult>, TrainError> {
+    pub fn run(
+        &self,
+        network: &Network,
+        progress: &dyn Progress,
+    ) -> Result<Vec<ValidationResult>, TrainError> {
         let fail = |cause: String| TrainError::Validation(format!("`{}`: {cause}", self.name));
         let metadata = &network.metadata;
         let extent = self.shape_zyx.map(|s| s as u64);
@@ -75,6 +80,7 @@ impl Validation {
             .iter()
             .map(|_| (RegionGraph::new(grid.clone()), vec![0; self.labels.len()]))
             .collect();
+        progress.begin("tiles", extent.iter().product(), 0);
         for index in indices {
             let tile = grid.tile(index).map_err(|e| fail(e.to_string()))?;
             let read = block(&self.raw, self.shape_zyx, tile.read_origin_zyx, tile.read_shape_zyx);
@@ -90,7 +96,10 @@ impl Validation {
                 place(made.labels(), tile.shape_zyx, fragments, self.shape_zyx, tile.origin_zyx);
                 graph.insert(&made);
             }
+            progress.advance(tile.voxels() as u64);
         }
+        progress.end();
+        progress.note("scoring every setting");
         let mut results = Vec::new();
         for (method, (graph, fragments)) in self.config.methods.iter().zip(&graphs) {
             self.score_graph(*method, graph, fragments, &mut results);

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "says what was skipped")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod calibrate;
 mod errors;
 mod finetune;
 mod help;

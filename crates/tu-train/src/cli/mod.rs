@@ -5,6 +5,7 @@ mod agglomerate;
 mod completions;
 mod evaluate;
 mod finetune;
+mod import;
 mod info;
 mod inputs;
 mod phantom;
@@ -72,6 +73,7 @@ impl Common {
 enum Command {
     Phantom(phantom::Options),
     Finetune(Box<finetune::Options>),
+    Import(import::Options),
     Affinities(affinities::Options),
     Segment(Box<segment::Options>),
     Agglomerate(agglomerate::Options),
@@ -90,7 +92,13 @@ pub(super) fn main() -> ExitCode {
     match run(&common, command) {
         Ok(report) => {
             report.print(common.json);
-            ExitCode::SUCCESS
+            match report.failure() {
+                None => ExitCode::SUCCESS,
+                Some(failure) => {
+                    eprintln!("error: {failure}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -107,6 +115,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<Report> {
     match command {
         Command::Phantom(options) => phantom::run(&options),
         Command::Finetune(options) => finetune::run(common, &options),
+        Command::Import(options) => import::run(&options),
         Command::Affinities(options) => affinities::run(common, &options),
         Command::Segment(options) => segment::run(common, &options),
         Command::Agglomerate(options) => agglomerate::run(common, &options),

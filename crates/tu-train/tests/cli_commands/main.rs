@@ -6,6 +6,7 @@
 mod errors;
 mod finetune;
 mod help;
+mod import;
 mod pipeline;
 mod resume;
 

@@ -9,15 +9,15 @@
 //! descends into values recursively. An opcode adds at most one value, and the size of the pickle and the counts of
 //! values, stacked items and marks are bounded.
 
+mod calls;
 mod cursor;
 mod value;
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::error::ImportError;
-use super::tensor::{Element, Storage, TensorView};
 use cursor::Cursor;
-pub(super) use value::{Callable, Pickle, Value, ValueId};
+pub(super) use value::{Pickle, Value, ValueId};
 
 /// The longest pickle that is run; tensors' data lie outside of it.
 pub(super) const MAX_PICKLE_BYTES: u64 = 64 << 20;
@@ -27,11 +27,7 @@ const MAX_VALUES: usize = 4 << 20;
 const MAX_STACK: usize = 1 << 20;
 /// Deepest nesting of unfinished tuples, lists and dicts.
 const MAX_MARKS: usize = 1000;
-/// The longest name of a storage, a number in practice; every tensor keeps a copy.
-const MAX_KEY_BYTES: usize = 64;
-/// Most names of ignored objects that are kept for the report.
-const MAX_IGNORED: usize = 100;
-/// The one opaque value.
+/// The one opaque value: any object, and plain values that nothing here needs.
 const OPAQUE: ValueId = 0;
 
 /// Runs a pickle.
@@ -84,9 +80,8 @@ impl Machine<'_> {
                     let top = self.top()?;
                     self.push_id(top)?;
                 }
-                b'N' => self.push(Value::None)?,
-                0x88 => self.push(Value::Bool(true))?,
-                0x89 => self.push(Value::Bool(false))?,
+                // None, True and False.
+                b'N' | 0x88 | 0x89 => self.push_id(OPAQUE)?,
                 b'K' => {
                     let value = self.input.u8()?;
                     self.push(Value::Int(i64::from(value)))?;
@@ -108,15 +103,15 @@ impl Machine<'_> {
                     self.long(length)?;
                 }
                 b'G' => {
-                    let value = f64::from_be_bytes(self.input.array()?);
-                    self.push(Value::Float(value))?;
+                    self.input.take(8)?;
+                    self.push_id(OPAQUE)?;
                 }
                 b'X' => {
                     let length = self.input.u32()?;
                     let text = self.input.utf8(length)?;
                     self.push(Value::Text(text))?;
                 }
-                // Bytes, and strings of Python 2: nothing that is needed.
+                // Bytes, and strings of Python 2.
                 b'U' | b'C' => {
                     let length = u32::from(self.input.u8()?);
                     self.input.take(length)?;
@@ -302,105 +297,12 @@ impl Machine<'_> {
         let (pairs, rest) = items.as_chunks::<2>();
         match self.values.get_mut(dict as usize) {
             Some(Value::Dict(dict)) if rest.is_empty() => {
-                dict.extend(pairs.iter().map(|[key, value]| (*key, *value)))
+                dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
             }
             Some(Value::Opaque) => {}
             _ => return Err(refused("it sets items of what is no dict")),
         }
         Ok(())
-    }
-
-    // ---- names and calls ----
-
-    fn global(&mut self) -> Result<(), ImportError> {
-        let (module, name) = (self.input.line()?, self.input.line()?);
-        let callable = match (module, name) {
-            ("collections", "OrderedDict") => Callable::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Callable::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Callable::RebuildParameter,
-            ("torch", class) if class.ends_with("Storage") => Callable::Storage(Element::of_storage(class)),
-            _ => {
-                if self.ignored.len() < MAX_IGNORED {
-                    self.ignored.insert(format!("{module}.{name}"));
-                }
-                return self.push_id(OPAQUE);
-            }
-        };
-        self.push(Value::Callable(callable))
-    }
-
-    /// `('storage', class, key, device, elements)` names an entry of the archive.
-    fn persistent(&mut self) -> Result<(), ImportError> {
-        let id = self.pop()?;
-        let storage = match self.sequence(id).unwrap_or_default() {
-            [kind, class, key, _device, elements, ..] => {
-                match (self.value(*kind), self.value(*class), self.value(*key), self.value(*elements)) {
-                    (
-                        Value::Text(kind),
-                        Value::Callable(Callable::Storage(element)),
-                        Value::Text(key),
-                        Value::Int(elements),
-                    ) if kind == "storage" && key.len() <= MAX_KEY_BYTES => u64::try_from(*elements)
-                        .ok()
-                        .map(|elements| Storage { key: key.clone(), element: element.clone(), elements }),
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
-        match storage {
-            Some(storage) => self.push(Value::Storage(Box::new(storage))),
-            None => Err(refused("a storage is not described as torch.save does")),
-        }
-    }
-
-    fn reduce(&mut self) -> Result<(), ImportError> {
-        let arguments = self.pop()?;
-        let callable = self.pop()?;
-        match self.value(callable) {
-            Value::Callable(Callable::OrderedDict) => match self.sequence(arguments) {
-                Some([]) => self.push(Value::Dict(Vec::new())),
-                _ => self.push_id(OPAQUE),
-            },
-            Value::Callable(Callable::RebuildTensor) => {
-                let tensor = self.tensor(arguments)?;
-                self.push(Value::Tensor(Box::new(tensor)))
-            }
-            Value::Callable(Callable::RebuildParameter) => {
-                let data = self.sequence(arguments).and_then(|items| items.first()).copied();
-                self.push_id(data.unwrap_or(OPAQUE))
-            }
-            Value::Opaque => self.push_id(OPAQUE),
-            _ => Err(refused("it calls what is no function")),
-        }
-    }
-
-    fn new_object(&mut self) -> Result<(), ImportError> {
-        let _arguments = self.pop()?;
-        let class = self.pop()?;
-        match self.value(class) {
-            Value::Callable(Callable::OrderedDict) => self.push(Value::Dict(Vec::new())),
-            _ => self.push_id(OPAQUE),
-        }
-    }
-
-    /// `(storage, offset, shape, strides, …)` of `_rebuild_tensor_v2`.
-    fn tensor(&self, arguments: ValueId) -> Result<TensorView, ImportError> {
-        let described = || refused("a tensor is not described as torch.save does");
-        let Some([storage, offset, shape, strides, ..]) = self.sequence(arguments) else {
-            return Err(described());
-        };
-        let whole = |id: &ValueId| match self.value(*id) {
-            Value::Int(value) => u64::try_from(*value).map_err(|_| described()),
-            _ => Err(described()),
-        };
-        let Value::Storage(storage) = self.value(*storage) else { return Err(described()) };
-        let list = |id: &ValueId| -> Result<Vec<u64>, ImportError> {
-            self.sequence(*id).ok_or_else(described)?.iter().map(whole).collect()
-        };
-        let shape: Result<Vec<usize>, _> = list(shape)?.into_iter().map(usize::try_from).collect();
-        let shape = shape.map_err(|_| described())?;
-        TensorView::new((**storage).clone(), whole(offset)?, shape, list(strides)?).map_err(refused)
     }
 }
 

@@ -1,4 +1,5 @@
 use super::super::forge::Program;
+use super::super::tensor::{Element, Storage, TensorView};
 use super::*;
 
 fn refusal(program: &[u8]) -> String {
@@ -33,16 +34,16 @@ fn plain_values_and_containers_are_read() {
         .raw(b"\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01u");
     let pickle = unpickle(&program.stop()).unwrap();
     let dict = pickle.dict(pickle.root()).unwrap();
-    assert!(matches!(dict["n"], Value::None));
-    assert!(matches!(dict["yes"], Value::Bool(true)));
+    assert_eq!(dict.len(), 11);
+    for key in ["n", "yes", "float", "huge"] {
+        assert!(matches!(dict[key], Value::Opaque), "{key}");
+    }
     for (key, value) in [("small", 7), ("medium", 256), ("negative", -2), ("zero", 0), ("minus one", -1)] {
         assert!(matches!(dict[key], Value::Int(found) if *found == value), "{key}: {:?}", dict[key]);
     }
-    assert!(matches!(dict["float"], Value::Float(value) if *value == 1.0));
     for key in ["list", "pair"] {
         assert!(matches!(dict[key], Value::Sequence(items) if items.len() == 2), "{key}");
     }
-    assert!(matches!(dict["huge"], Value::Opaque));
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn programs_that_would_grow_beyond_the_bounds_are_stopped() {
     assert!(refusal(&deep).contains("nests deeper"));
     let high = Program::new().raw(b"N").raw(&vec![b'2'; MAX_STACK]).stop();
     assert!(refusal(&high).contains("stacks more"));
-    let many = Program::new().raw(&b"N0".repeat(MAX_VALUES)).stop();
+    let many = Program::new().raw(&b"}0".repeat(MAX_VALUES)).stop();
     assert!(refusal(&many).contains("more than 4194304 values"));
     let long_text = Program::new().raw(b"X\xFF\xFF\xFF\xFFshort").stop();
     assert!(refusal(&long_text).contains("ends in the middle"));
@@ -158,11 +159,11 @@ fn damaged_programs_are_refused() {
         (b"\x80\x02.", "takes more"),
         (b"\x80\x04N.", "protocol 4"),
         (b"\x80\x02NR.", "takes more"),
-        (b"\x80\x02NNR.", "no function"),
+        (b"\x80\x02K\x01NR.", "no function"),
         (b"\x80\x02t.", "mark is missing"),
         (b"\x80\x02N(0.", "takes more"),
-        (b"\x80\x02NNa.", "no list"),
-        (b"\x80\x02NNNs.", "no dict"),
+        (b"\x80\x02K\x01Na.", "no list"),
+        (b"\x80\x02K\x01NNs.", "no dict"),
         (b"\x80\x02}(Nu.", "no dict"),
         (b"\x80\x02h\x09.", "recalls 9"),
         (b"\x80\x02NQ.", "storage"),

@@ -10,10 +10,7 @@ pub(in super::super) type ValueId = u32;
 /// One value; what it contains are indices.
 #[derive(Debug)]
 pub(in super::super) enum Value {
-    None,
-    Bool(bool),
     Int(i64),
-    Float(f64),
     Text(String),
     /// A list or tuple.
     Sequence(Vec<ValueId>),
@@ -22,7 +19,7 @@ pub(in super::super) enum Value {
     Callable(Callable),
     Storage(Box<Storage>),
     Tensor(Box<TensorView>),
-    /// Any other Python object.
+    /// Anything else.
     Opaque,
 }
 

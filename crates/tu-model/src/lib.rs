@@ -23,11 +23,13 @@ pub mod metadata;
 pub mod model_file;
 pub mod names;
 pub mod network;
+pub mod shapes;
 
 pub use config::{ConfigError, EmMambaConfig, Preset};
 pub use inference::{Network, NetworkError};
 pub use intensity::IntensityRule;
 pub use metadata::{ModelMetadata, Provenance};
-pub use model_file::{ModelFileError, StoredFloat, load, save, sha256_hex};
+pub use model_file::{ModelFileError, StoredFloat, load, save, save_tensors, sha256_hex};
 pub use names::{NamedTensor, named_tensors};
 pub use network::EmMamba;
+pub use shapes::published_shapes;

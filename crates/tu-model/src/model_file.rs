@@ -54,27 +54,40 @@ pub fn save(
     metadata: &ModelMetadata,
     stored: StoredFloat,
 ) -> Result<Vec<u8>, ModelFileError> {
+    let tensors = named_tensors(model).into_iter().map(|t| (t.name, t.shape, t.values));
+    save_tensors(tensors, metadata, stored)
+}
+
+/// As [`save`], for parameters (published name, shape, values in C order) that are not in a network.
+///
+/// They are to be those of [`published_shapes`](crate::shapes::published_shapes); [`load`] refuses any others.
+///
+/// # Errors
+/// As [`save`]; [`ModelFileError::Container`] when values do not fill their shape.
+pub fn save_tensors(
+    tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
+    metadata: &ModelMetadata,
+    stored: StoredFloat,
+) -> Result<Vec<u8>, ModelFileError> {
     if let Some(defect) = metadata.defect() {
         return Err(ModelFileError::Metadata(defect));
     }
     let json = serde_json::to_string(metadata).map_err(|e| ModelFileError::Metadata(e.to_string()))?;
-    let encoded: Vec<(String, Vec<usize>, Vec<u8>)> = named_tensors(model)
-        .into_iter()
-        .map(|t| {
-            let bytes = match stored {
-                StoredFloat::F32 => t.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-                StoredFloat::F16 => t.values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
-            };
-            (t.name, t.shape, bytes)
-        })
-        .collect();
+    let mut encoded: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    for (name, shape, values) in tensors {
+        let bytes = match stored {
+            StoredFloat::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            StoredFloat::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+        };
+        encoded.insert(name, (shape, bytes));
+    }
     let dtype = match stored {
         StoredFloat::F32 => Dtype::F32,
         StoredFloat::F16 => Dtype::F16,
     };
     let views: Result<BTreeMap<&str, TensorView<'_>>, _> = encoded
         .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(dtype, shape.clone(), bytes)?)))
+        .map(|(name, (shape, bytes))| Ok((name.as_str(), TensorView::new(dtype, shape.clone(), bytes)?)))
         .collect();
     let container = |e: safetensors::SafeTensorError| ModelFileError::Container(e.to_string());
     let header = HashMap::from([(METADATA_KEY.to_owned(), json)]);

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod device;
 pub mod finetune;
+pub mod import;
 pub mod metrics_log;
 pub mod phantom;
 pub mod roi;

@@ -6,6 +6,7 @@ mod calibrate;
 mod completions;
 mod evaluate;
 mod finetune;
+mod import;
 mod info;
 mod inputs;
 mod phantom;
@@ -73,6 +74,7 @@ impl Common {
 enum Command {
     Phantom(phantom::Options),
     Finetune(Box<finetune::Options>),
+    Import(import::Options),
     Affinities(affinities::Options),
     Segment(Box<segment::Options>),
     Agglomerate(agglomerate::Options),
@@ -92,7 +94,13 @@ pub(super) fn main() -> ExitCode {
     match run(&common, command) {
         Ok(report) => {
             report.print(common.json);
-            ExitCode::SUCCESS
+            match report.failure() {
+                None => ExitCode::SUCCESS,
+                Some(failure) => {
+                    eprintln!("error: {failure}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -109,6 +117,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<Report> {
     match command {
         Command::Phantom(options) => phantom::run(&options),
         Command::Finetune(options) => finetune::run(common, &options),
+        Command::Import(options) => import::run(&options),
         Command::Affinities(options) => affinities::run(common, &options),
         Command::Segment(options) => segment::run(common, &options),
         Command::Agglomerate(options) => agglomerate::run(common, &options),

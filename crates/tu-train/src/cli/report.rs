@@ -8,11 +8,22 @@ use serde_json::Value;
 pub(super) struct Report {
     text: String,
     json: Value,
+    failure: Option<String>,
 }
 
 impl Report {
     pub(super) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json }
+        Self { text: text.into(), json, failure: None }
+    }
+
+    /// What a command found out although it did not do what was asked for; the message names input, cause and remedy.
+    pub(super) fn failed(text: impl Into<String>, json: Value, failure: String) -> Self {
+        Self { failure: Some(failure), ..Self::new(text, json) }
+    }
+
+    /// Why what was asked for was not done; `None` if it was.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// Prints one of the two to standard output.

@@ -21,6 +21,7 @@ fn every_command_explains_itself_with_examples() {
     for command in [
         "phantom",
         "finetune",
+        "import",
         "affinities",
         "segment",
         "agglomerate",

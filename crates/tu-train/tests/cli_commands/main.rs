@@ -7,6 +7,7 @@ mod calibrate;
 mod errors;
 mod finetune;
 mod help;
+mod import;
 mod pipeline;
 mod resume;
 

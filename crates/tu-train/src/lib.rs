@@ -8,3 +8,4 @@ pub mod metrics_log;
 pub mod phantom;
 pub mod roi;
 pub mod segment;
+pub mod training;

@@ -6,6 +6,7 @@ pub mod device;
 pub mod finetune;
 pub mod metrics_log;
 pub mod phantom;
+pub mod pretrain;
 pub mod roi;
 pub mod segment;
 pub mod training;

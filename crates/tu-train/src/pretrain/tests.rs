@@ -1,0 +1,1 @@
+//! The objectives on a micro network.

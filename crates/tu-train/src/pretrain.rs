@@ -30,13 +30,14 @@ mod tokens;
 mod train;
 
 pub use batch::{CutView, MaskedView, MicroBatch, PretrainBatch};
-pub use config::{CutConfig, HeadConfig, MaskConfig, Objective, PretrainConfig};
+pub use config::{CutConfig, HeadConfig, MaskConfig, PretrainConfig};
 pub use curriculum::{CurriculumConfig, ObjectiveWeights};
 pub use cut::Cut;
 pub use fill::{Fill, hide};
 pub use heads::TokenHeads;
 pub use mask::{draw_mask, mask_count};
 pub use network::PretrainingNetwork;
+pub use objective::Objective;
 pub use perturbation::perturb;
 pub use position::PositionTable;
 pub use resampler::{CrossAttention, FeedForward, Resampler};

@@ -8,6 +8,7 @@ mod finetune;
 mod info;
 mod inputs;
 mod phantom;
+mod pretrain;
 mod progress;
 mod report;
 mod segment;
@@ -71,6 +72,7 @@ impl Common {
 #[derive(Subcommand)]
 enum Command {
     Phantom(phantom::Options),
+    Pretrain(Box<pretrain::Options>),
     Finetune(Box<finetune::Options>),
     Affinities(affinities::Options),
     Segment(Box<segment::Options>),
@@ -106,6 +108,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<Report> {
         .context("threads: the system grants none: close other programs or lower --threads")?;
     match command {
         Command::Phantom(options) => phantom::run(&options),
+        Command::Pretrain(options) => pretrain::run(common, &options),
         Command::Finetune(options) => finetune::run(common, &options),
         Command::Affinities(options) => affinities::run(common, &options),
         Command::Segment(options) => segment::run(common, &options),

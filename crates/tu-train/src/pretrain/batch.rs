@@ -67,7 +67,7 @@ impl MaskedView {
         crops: impl ExactSizeIterator<Item = (&'c [f32], ChaCha8Rng)>,
         config: &PretrainConfig,
     ) -> Result<Self, TrainError> {
-        let (grid, config) = (config.grid()?, config.resolved());
+        let grid = config.grid()?;
         let count = mask_count(config.mask_ratio(), grid.tokens());
         let weight = 1.0 / (crops.len() * count) as f32;
         let mut view = Self::default();
@@ -75,8 +75,8 @@ impl MaskedView {
             rng.set_stream(MASK_STREAM);
             let mut input = crop.to_vec();
             let masked = draw_mask(&mut rng, grid.tokens(), count);
-            hide(&mut input, &grid, &masked, config.mask.fill.unwrap_or(config.cut.fill), &mut rng);
-            finish(&mut input, &grid, &config, &mut rng);
+            hide(&mut input, &grid, &masked, config.mask_fill(), &mut rng);
+            finish(&mut input, &grid, config, &mut rng);
             view.input.extend(input);
             view.weights.extend(masked.into_iter().map(|masked| if masked { weight } else { 0.0 }));
         }
@@ -94,13 +94,13 @@ impl CutView {
         config: &PretrainConfig,
         index: usize,
     ) -> Result<Self, TrainError> {
-        let (grid, config) = (config.grid()?, config.resolved());
+        let grid = config.grid()?;
         let mut view = Self::default();
         let samples = crops.len();
         for (crop, mut rng) in crops {
             rng.set_stream(MASK_STREAM + 1 + index as u64);
             let cut = Cut::draw(&mut rng, &grid, config.path);
-            view.push(crop, &cut, samples, &grid, &config, &mut rng);
+            view.push(crop, &cut, samples, &grid, config, &mut rng);
         }
         Ok(view)
     }
@@ -132,7 +132,7 @@ impl CutView {
 
 /// Perturbs an input as often as is asked for.
 fn finish(input: &mut [f32], grid: &TokenGrid, config: &PretrainConfig, rng: &mut ChaCha8Rng) {
-    if rng.random_bool(config.perturbation.unwrap_or(0.0).clamp(0.0, 1.0)) {
+    if rng.random_bool(config.perturbation_probability().clamp(0.0, 1.0)) {
         perturb(rng, input, grid.crop_zyx());
     }
 }

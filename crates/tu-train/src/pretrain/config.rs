@@ -2,11 +2,11 @@
 //! [`PretrainConfig::resolved`], and the result is stored in the run folder as `config.toml`.
 
 use std::path::Path;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use tu_model::{EmMambaConfig, IntensityRule, Preset};
 
+use super::objective::Objective;
 use super::{CurriculumConfig, Fill, ObjectiveWeights, PathKind, TokenGrid, mask_count};
 use crate::data::VolumeEntry;
 use crate::training::{OptimiserConfig, RunSettings, TrainError};
@@ -162,82 +162,6 @@ impl Default for HeadConfig {
     }
 }
 
-/// What a run minimises: the curriculum, a row of its ablation, or another method that it is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Objective {
-    /// All three, weighted by [`CurriculumConfig`].
-    #[serde(rename = "curriculum")]
-    Curriculum,
-    /// Random token prediction alone.
-    #[serde(rename = "random")]
-    Random,
-    /// Next-token prediction alone.
-    #[serde(rename = "next")]
-    Next,
-    /// Next-all-token prediction alone.
-    #[serde(rename = "next-all")]
-    NextAll,
-    /// Random and next, half each.
-    #[serde(rename = "random+next")]
-    RandomNext,
-    /// Random and next-all, half each.
-    #[serde(rename = "random+next-all")]
-    RandomNextAll,
-    /// Masked autoencoding (He et al., CVPR 2022): three quarters of the tokens blank, no noise, no perturbation.
-    #[serde(rename = "mae")]
-    Mae,
-}
-
-impl Objective {
-    /// All objectives.
-    pub const ALL: [Self; 7] = [
-        Self::Curriculum,
-        Self::Random,
-        Self::Next,
-        Self::NextAll,
-        Self::RandomNext,
-        Self::RandomNextAll,
-        Self::Mae,
-    ];
-
-    /// The name used on the command line and in settings.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Curriculum => "curriculum",
-            Self::Random => "random",
-            Self::Next => "next",
-            Self::NextAll => "next-all",
-            Self::RandomNext => "random+next",
-            Self::RandomNextAll => "random+next-all",
-            Self::Mae => "mae",
-        }
-    }
-
-    /// Weights that do not change over the run; none for the curriculum.
-    fn fixed_weights(self) -> Option<[f64; 3]> {
-        match self {
-            Self::Curriculum => None,
-            Self::Random | Self::Mae => Some([1.0, 0.0, 0.0]),
-            Self::Next => Some([0.0, 1.0, 0.0]),
-            Self::NextAll => Some([0.0, 0.0, 1.0]),
-            Self::RandomNext => Some([0.5, 0.5, 0.0]),
-            Self::RandomNextAll => Some([0.5, 0.0, 0.5]),
-        }
-    }
-}
-
-impl FromStr for Objective {
-    type Err = TrainError;
-
-    fn from_str(text: &str) -> Result<Self, TrainError> {
-        Self::ALL.into_iter().find(|o| o.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            TrainError::Config(format!("objective `{text}` is none of {names}"))
-        })
-    }
-}
-
 impl RunSettings for PretrainConfig {
     fn steps(&self) -> u64 {
         self.steps
@@ -289,21 +213,36 @@ impl PretrainConfig {
     /// The same settings with everything decided that the objective decides where nothing is said.
     #[must_use]
     pub fn resolved(&self) -> Self {
-        let mae = self.objective == Objective::Mae;
         let mut config = self.clone();
-        config.mask.ratio.get_or_insert(if mae { 0.75 } else { 0.4 });
-        config.mask.fill.get_or_insert(if mae { Fill::Zero } else { Fill::Noise });
-        config.perturbation.get_or_insert(if mae { 0.0 } else { 0.5 });
+        config.mask = MaskConfig { ratio: Some(self.mask_ratio()), fill: Some(self.mask_fill()) };
+        config.perturbation = Some(self.perturbation_probability());
         if let Some(base) = config.base_lr.take() {
             config.optimiser.lr = base * (self.batch * self.accumulate) as f64 / 256.0;
         }
         config
     }
 
-    /// ρ.
+    /// What holds for an objective where nothing is said: masked autoencoding has settings of its own.
+    fn by_objective<T>(&self, setting: Option<T>, mae: T, otherwise: T) -> T {
+        setting.unwrap_or(if self.objective == Objective::Mae { mae } else { otherwise })
+    }
+
+    /// ρ, the share of tokens that is masked.
     #[must_use]
     pub fn mask_ratio(&self) -> f64 {
-        self.resolved().mask.ratio.unwrap_or_default()
+        self.by_objective(self.mask.ratio, 0.75, 0.4)
+    }
+
+    /// What masked tokens are replaced by.
+    #[must_use]
+    pub fn mask_fill(&self) -> Fill {
+        self.by_objective(self.mask.fill, Fill::Zero, Fill::Noise)
+    }
+
+    /// Probability that an input is perturbed.
+    #[must_use]
+    pub fn perturbation_probability(&self) -> f64 {
+        self.by_objective(self.perturbation, 0.0, 0.5)
     }
 
     /// Weights of the objectives in `step`, counted from 0.
@@ -425,6 +364,25 @@ mod tests {
             assert_eq!(objective.name().parse::<Objective>().unwrap(), objective);
         }
         assert!("byol".parse::<Objective>().unwrap_err().to_string().contains("random+next-all"));
+    }
+
+    #[test]
+    fn the_settings_in_the_documentation_are_the_defaults_but_for_the_size_of_the_run() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/pretraining.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let block = text.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let read: PretrainConfig = toml::from_str(block).unwrap();
+        read.check().unwrap();
+        let expected = PretrainConfig {
+            preset: "small".into(),
+            batch: 4,
+            accumulate: 2,
+            steps: 20_000,
+            base_lr: Some(1e-3),
+            volumes: read.volumes.clone(),
+            ..PretrainConfig::default()
+        };
+        assert_eq!(read.resolved(), expected.resolved());
     }
 
     #[test]

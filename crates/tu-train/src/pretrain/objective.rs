@@ -8,9 +8,89 @@ pub mod next;
 pub mod next_all;
 pub mod random;
 
+use std::str::FromStr;
+
 use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 use super::{CutView, MaskedView, MicroBatch, PositionTable, TokenGrid};
+use crate::training::TrainError;
+
+/// What a run minimises: the curriculum, a row of its ablation, or another method that it is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Objective {
+    /// All three, weighted by [`super::CurriculumConfig`].
+    #[serde(rename = "curriculum")]
+    Curriculum,
+    /// Random token prediction alone.
+    #[serde(rename = "random")]
+    Random,
+    /// Next-token prediction alone.
+    #[serde(rename = "next")]
+    Next,
+    /// Next-all-token prediction alone.
+    #[serde(rename = "next-all")]
+    NextAll,
+    /// Random and next, half each.
+    #[serde(rename = "random+next")]
+    RandomNext,
+    /// Random and next-all, half each.
+    #[serde(rename = "random+next-all")]
+    RandomNextAll,
+    /// Masked autoencoding (He et al., CVPR 2022): three quarters of the tokens blank, no noise, no perturbation.
+    #[serde(rename = "mae")]
+    Mae,
+}
+
+impl Objective {
+    /// All objectives.
+    pub const ALL: [Self; 7] = [
+        Self::Curriculum,
+        Self::Random,
+        Self::Next,
+        Self::NextAll,
+        Self::RandomNext,
+        Self::RandomNextAll,
+        Self::Mae,
+    ];
+
+    /// The name used on the command line and in settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Curriculum => "curriculum",
+            Self::Random => "random",
+            Self::Next => "next",
+            Self::NextAll => "next-all",
+            Self::RandomNext => "random+next",
+            Self::RandomNextAll => "random+next-all",
+            Self::Mae => "mae",
+        }
+    }
+
+    /// Weights that do not change over the run; none for the curriculum.
+    pub(super) fn fixed_weights(self) -> Option<[f64; 3]> {
+        match self {
+            Self::Curriculum => None,
+            Self::Random | Self::Mae => Some([1.0, 0.0, 0.0]),
+            Self::Next => Some([0.0, 1.0, 0.0]),
+            Self::NextAll => Some([0.0, 0.0, 1.0]),
+            Self::RandomNext => Some([0.5, 0.5, 0.0]),
+            Self::RandomNextAll => Some([0.5, 0.0, 0.5]),
+        }
+    }
+}
+
+impl FromStr for Objective {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        Self::ALL.into_iter().find(|o| o.name() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            TrainError::Config(format!("objective `{text}` is none of {names}"))
+        })
+    }
+}
 
 /// What the losses need beside the network and the batch.
 #[derive(Clone, Debug)]

@@ -27,7 +27,7 @@ impl ShownCrop {
     /// Draws the crop that is shown during a run. It is cut in the middle.
     pub(super) fn draw(sampler: &Sampler, config: &PretrainConfig) -> Result<Self, TrainError> {
         let grid = config.grid()?;
-        let quiet = PretrainConfig { perturbation: Some(0.0), ..config.resolved() };
+        let quiet = PretrainConfig { perturbation: Some(0.0), ..config.clone() };
         let raw = sampler.crop(SHOWN_STEP, 0)?.raw;
         let rng = || -> ChaCha8Rng { sample_rng(config.seed, SHOWN_STEP, 0) };
         let masked = MaskedView::draw([(raw.as_slice(), rng())].into_iter(), &quiet)?;

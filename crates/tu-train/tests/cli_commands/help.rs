@@ -18,9 +18,17 @@ fn without_arguments_there_are_three_commands_to_begin_with() {
 fn every_command_explains_itself_with_examples() {
     let bench = nowhere();
     let all = bench.ok(&["--help"]);
-    for command in
-        ["phantom", "finetune", "affinities", "segment", "agglomerate", "evaluate", "info", "completions"]
-    {
+    for command in [
+        "phantom",
+        "pretrain",
+        "finetune",
+        "affinities",
+        "segment",
+        "agglomerate",
+        "evaluate",
+        "info",
+        "completions",
+    ] {
         assert!(all.contains(command), "{command} is not listed");
         let help = bench.ok(&[command, "--help"]);
         assert!(help.contains("Examples:"), "{help}");

@@ -7,6 +7,7 @@ mod errors;
 mod finetune;
 mod help;
 mod pipeline;
+mod pretrain;
 mod resume;
 
 use std::collections::BTreeMap;

@@ -83,6 +83,22 @@ impl ModelMetadata {
         }
     }
 
+    /// Metadata of a pretrained network, which gives one channel, the intensity in (0, 1), and sees whole windows of
+    /// `window_zyx`; it makes no affinities before it has been fine-tuned.
+    pub fn for_reconstruction(
+        architecture: EmMambaConfig,
+        voxel_nm_zyx: [f64; 3],
+        window_zyx: [usize; 3],
+    ) -> Self {
+        Self {
+            tile_zyx: window_zyx,
+            halo_zyx: [0; 3],
+            channels: vec!["intensity".to_owned()],
+            offsets_zyx: Vec::new(),
+            ..Self::for_affinities(architecture, voxel_nm_zyx)
+        }
+    }
+
     /// Voxels of the window around a tile (z, y, x).
     pub fn window_zyx(&self) -> [usize; 3] {
         std::array::from_fn(|i| self.tile_zyx[i].saturating_add(2usize.saturating_mul(self.halo_zyx[i])))

@@ -119,6 +119,14 @@ impl EmMamba {
     /// # Panics
     /// When the window does not satisfy [`EmMambaConfig::check_window`]; [`crate::Network`] checks it.
     pub fn forward_logits(&self, raw: Tensor<5>) -> Tensor<5> {
+        self.out.forward(self.forward_features(raw))
+    }
+
+    /// What the head sees: the decoder's output d1, `[B, f0, D, H, W]` at full resolution.
+    ///
+    /// # Panics
+    /// As [`Self::forward_logits`].
+    pub fn forward_features(&self, raw: Tensor<5>) -> Tensor<5> {
         let mut skips = self.vit.forward(raw.clone()).into_iter();
         let mut next = || skips.next().unwrap_or_else(|| unreachable!("the encoder has four stages"));
         let e1 = self.encoder1.forward(raw);
@@ -130,7 +138,7 @@ impl EmMamba {
         let d4 = self.decoder4.forward(d5, e3);
         let d3 = self.decoder3.forward(d4, e2);
         let d2 = self.decoder2.forward(d3, e1);
-        self.out.forward(self.decoder1.forward(d2))
+        self.decoder1.forward(d2)
     }
 
     /// As [`Self::forward_logits`], through the sigmoid: affinities (or intensities) in (0, 1).

@@ -16,6 +16,7 @@ pub use batch::{Batch, SampleOrigin, Target, TargetConfig};
 pub use error::DataError;
 pub use geometry::{Geometry, Orientation};
 pub use intensity::change_intensity;
+pub(crate) use intensity::gaussian_plane;
 pub use prefetch::Prefetcher;
 pub use sampler::{Crop, Sampler};
 pub use volume::{Block, TrainingVolume, VolumeEntry};

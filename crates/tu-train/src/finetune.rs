@@ -7,24 +7,17 @@
 //! ```
 
 mod config;
-mod curves;
-mod error;
 mod loss;
-mod optimiser;
-mod progress;
-mod schedule;
-mod state;
-mod stop;
+mod modules;
 mod train;
 mod validation;
 
-pub use config::{FinetuneConfig, LossKind, Modules, OptimiserConfig, ValidationConfig};
-pub use curves::draw_curves;
-pub use error::TrainError;
+pub use crate::training::{
+    AdamW, NamedGradients, OptimiserConfig, StopSignal, TrainError, TrainOptions, TrainingState, decays,
+    draw_curves, learning_rate,
+};
+pub use config::{FinetuneConfig, LossKind, Modules, ValidationConfig};
 pub use loss::{BatchTensors, loss_of_logits};
-pub use optimiser::{AdamW, NamedGradients, decays, select_modules};
-pub use schedule::learning_rate;
-pub use state::TrainingState;
-pub use stop::StopSignal;
-pub use train::{TrainOptions, TrainOutcome, finetune};
+pub use modules::select_modules;
+pub use train::{TrainOutcome, finetune};
 pub use validation::{Validation, ValidationResult};

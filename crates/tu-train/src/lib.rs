@@ -7,5 +7,7 @@ pub mod finetune;
 pub mod import;
 pub mod metrics_log;
 pub mod phantom;
+pub mod pretrain;
 pub mod roi;
 pub mod segment;
+pub mod training;

@@ -34,6 +34,31 @@ pub struct StepMetrics {
     pub seconds: f64,
     /// Voxels of input per second.
     pub voxels_per_second: f64,
+    /// Terms of the loss, in pretraining.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<ObjectiveMetrics>,
+}
+
+/// The terms of a pretraining step's loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObjectiveMetrics {
+    /// Random token prediction.
+    pub random: TermMetrics,
+    /// Next-token prediction.
+    pub next: TermMetrics,
+    /// Next-all-token prediction.
+    pub next_all: TermMetrics,
+    /// Tokens of the crops per second.
+    pub tokens_per_second: f64,
+}
+
+/// One term of a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TermMetrics {
+    /// Its value before weighting; none where its weight is 0 and it was not computed.
+    pub loss: Option<f64>,
+    /// Its weight.
+    pub weight: f64,
 }
 
 /// The best post-processing of one validation.
@@ -142,6 +167,7 @@ mod tests {
                 gradient_norm: 1.0,
                 seconds: 0.1,
                 voxels_per_second: 10.0,
+                objectives: None,
             })
         };
         let mut log = MetricsLog::open(run.path(), 0).unwrap();

@@ -10,6 +10,7 @@ mod import;
 mod info;
 mod inputs;
 mod phantom;
+mod pretrain;
 mod progress;
 mod report;
 mod segment;
@@ -73,6 +74,7 @@ impl Common {
 #[derive(Subcommand)]
 enum Command {
     Phantom(phantom::Options),
+    Pretrain(Box<pretrain::Options>),
     Finetune(Box<finetune::Options>),
     Import(import::Options),
     Affinities(affinities::Options),
@@ -116,6 +118,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<Report> {
         .context("threads: the system grants none: close other programs or lower --threads")?;
     match command {
         Command::Phantom(options) => phantom::run(&options),
+        Command::Pretrain(options) => pretrain::run(common, &options),
         Command::Finetune(options) => finetune::run(common, &options),
         Command::Import(options) => import::run(&options),
         Command::Affinities(options) => affinities::run(common, &options),

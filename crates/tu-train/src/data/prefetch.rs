@@ -8,8 +8,8 @@ use super::batch::{Batch, TargetConfig};
 use super::{DataError, Sampler};
 
 /// Batches prepared ahead, in step order.
-pub struct Prefetcher {
-    queue: Option<Receiver<Result<Batch, DataError>>>,
+pub struct Prefetcher<T = Batch> {
+    queue: Option<Receiver<Result<T, DataError>>>,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -25,12 +25,26 @@ impl Prefetcher {
         target: TargetConfig,
         ahead: usize,
     ) -> Result<Self, DataError> {
+        Self::of(steps, ahead, move |step| Batch::draw(&sampler, step, size, target))
+    }
+}
+
+impl<T: Send + 'static> Prefetcher<T> {
+    /// Starts preparing what `draw` gives for the steps, in their order, at most `ahead` of them waiting.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn of(
+        steps: std::ops::Range<u64>,
+        ahead: usize,
+        draw: impl Fn(u64) -> Result<T, DataError> + Send + 'static,
+    ) -> Result<Self, DataError> {
         let (sender, receiver) = sync_channel(ahead);
         let worker = std::thread::Builder::new()
             .name("prefetch".into())
             .spawn(move || {
                 for step in steps {
-                    let batch = Batch::draw(&sampler, step, size, target);
+                    let batch = draw(step);
                     let failed = batch.is_err();
                     // The receiver hangs up when training ends early.
                     if sender.send(batch).is_err() || failed {
@@ -49,7 +63,7 @@ impl Prefetcher {
     ///
     /// # Errors
     /// Drawing it failed, or the thread has ended.
-    pub fn next_batch(&self) -> Result<Batch, DataError> {
+    pub fn next_batch(&self) -> Result<T, DataError> {
         match self.queue.as_ref().map(Receiver::recv) {
             Some(Ok(batch)) => batch,
             _ => Err(DataError::PrefetchStopped),
@@ -57,7 +71,7 @@ impl Prefetcher {
     }
 }
 
-impl Drop for Prefetcher {
+impl<T> Drop for Prefetcher<T> {
     fn drop(&mut self) {
         // Hanging up first lets a thread that waits for room in the queue end.
         self.queue = None;

@@ -9,6 +9,7 @@ use tu_segment::{FragmentMethod, Scoring};
 
 use super::TrainError;
 use crate::data::{AugmentationConfig, VolumeEntry};
+use crate::training::OptimiserConfig;
 
 /// Settings of a fine-tuning run: labelled volumes in, an affinity network out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,43 +96,6 @@ impl Default for FinetuneConfig {
             architecture: None,
             volumes: Vec::new(),
             validation: None,
-        }
-    }
-}
-
-/// AdamW with a half-cycle cosine learning rate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OptimiserConfig {
-    /// Peak learning rate. Default: 1e-3.
-    pub lr: f64,
-    /// Learning rate at the last step. Default: 1e-6.
-    pub min_lr: f64,
-    /// Steps of linear rise to `lr`. Default: 50.
-    pub warmup_steps: u64,
-    /// Decay of the first moment. Default: 0.9.
-    pub beta1: f64,
-    /// Decay of the second moment. Default: 0.95.
-    pub beta2: f64,
-    /// Added to the root of the second moment. Default: 1e-8.
-    pub epsilon: f64,
-    /// Decoupled weight decay; never applied to biases, 1-D tensors, `A_log*`, `D*` and the time-step bias. Default: 0.05.
-    pub weight_decay: f64,
-    /// Largest norm of all gradients together, applied before the step; 0 turns it off. Default: 1.
-    pub clip_norm: f64,
-}
-
-impl Default for OptimiserConfig {
-    fn default() -> Self {
-        Self {
-            lr: 1e-3,
-            min_lr: 1e-6,
-            warmup_steps: 50,
-            beta1: 0.9,
-            beta2: 0.95,
-            epsilon: 1e-8,
-            weight_decay: 0.05,
-            clip_norm: 1.0,
         }
     }
 }
@@ -288,7 +252,6 @@ impl FinetuneConfig {
     /// A field is out of its range; the message names it.
     pub fn check(&self) -> Result<(), TrainError> {
         let refuse = |text: &str| Err(TrainError::Config(text.to_string()));
-        let o = &self.optimiser;
         if self.volumes.is_empty() {
             return refuse("no training volume: give `volumes` at least one entry with raw and labels");
         }
@@ -307,15 +270,7 @@ impl FinetuneConfig {
         if !((0..3).all(sound) && whole(1) && whole(2)) {
             return refuse("tile_zyx + 2 × halo_zyx must be multiples of 16 in y and x, and none above 4096");
         }
-        let positive = [o.lr, o.epsilon, 1.0 - o.beta1, 1.0 - o.beta2];
-        let non_negative = [o.min_lr, o.weight_decay, o.clip_norm, o.beta1, o.beta2];
-        if positive.iter().any(|v| !v.is_finite() || *v <= 0.0)
-            || non_negative.iter().any(|v| !v.is_finite() || *v < 0.0)
-        {
-            return refuse(
-                "optimiser: lr and epsilon must be positive, betas in [0, 1), min_lr, weight_decay and clip_norm not negative",
-            );
-        }
+        self.optimiser.check()?;
         self.augmentation.check().map_err(TrainError::Config)?;
         if let Some(validation) = &self.validation {
             if validation.methods.is_empty()

@@ -1,41 +1,38 @@
 //! The training loop.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::{Device, Tensor, TensorData};
-use tu_model::names::parameter_names;
-use tu_model::{EmMamba, ModelMetadata, NamedTensor, Network, StoredFloat, named_tensors};
+use burn::module::Module;
+use burn::tensor::Device;
+use tu_model::{EmMamba, ModelMetadata, Network, StoredFloat};
 
 use super::config::{FinetuneConfig, LossKind, Modules};
-use super::curves::draw_curves;
-use super::error::TrainError;
 use super::loss::{BatchTensors, loss_of_logits};
-use super::optimiser::{AdamW, NamedGradients, select_modules};
-use super::progress::Progress;
-use super::schedule::learning_rate;
-use super::state::TrainingState;
-use super::stop::StopSignal;
+use super::modules::select_modules;
 use super::validation::Validation;
 use crate::checkpoint::{Checkpoint, CheckpointFolder, write_file};
 use crate::data::{Batch, Prefetcher, Sampler, TargetConfig, TrainingVolume};
 use crate::metrics_log::{MetricsLine, MetricsLog, StepMetrics, ValidationMetrics};
 use crate::segment::Silent;
+use crate::training::{
+    AdamW, NamedGradients, Progress, RunSettings, TrainError, TrainOptions, TrainingState, checkpoint_file,
+    draw_curves, find_checkpoint, is_due, learning_rate, load_model, transfer,
+};
 
-/// How a run is carried out, as opposed to what it computes.
-#[derive(Clone, Debug, Default)]
-pub struct TrainOptions {
-    /// Goes on from the newest whole checkpoint in the run folder; starts anew if there is none.
-    pub resume: bool,
-    /// Shows a progress bar or lines on standard error.
-    pub progress: bool,
-    /// Ends the run early, saved, when raised.
-    pub stop: StopSignal,
-    /// Ends the run early, saved, after this step.
-    pub stop_after: Option<u64>,
+impl RunSettings for FinetuneConfig {
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn fingerprint(&self) -> String {
+        FinetuneConfig::fingerprint(self)
+    }
 }
 
 /// What a run came to.
@@ -87,23 +84,6 @@ pub fn finetune(
     trainer.run(Arc::new(sampler), options)
 }
 
-fn find_checkpoint(
-    folder: &CheckpointFolder,
-    run: &Path,
-    resume: bool,
-) -> Result<Option<Checkpoint>, TrainError> {
-    if resume {
-        return Ok(folder.latest()?);
-    }
-    if !folder.steps()?.is_empty() {
-        return Err(TrainError::Config(format!(
-            "{} already holds a run; resume it, or choose another folder",
-            run.display()
-        )));
-    }
-    Ok(None)
-}
-
 struct Trainer<'a> {
     config: &'a FinetuneConfig,
     run: &'a Path,
@@ -116,6 +96,8 @@ struct Trainer<'a> {
     validation: Option<Validation>,
     best: Option<ValidationMetrics>,
     first_step: u64,
+    /// What was taken over from `init`, for a new run that has one.
+    load_report: Option<String>,
     trained_parameters: usize,
     parameters: usize,
 }
@@ -129,8 +111,12 @@ impl<'a> Trainer<'a> {
         sampler: &Sampler,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self, TrainError> {
-        let (model, metadata) = match checkpoint {
-            Some(checkpoint) => load_model(file(checkpoint, "model.safetensors")?, "checkpoint", device)?,
+        let (model, metadata, load_report) = match checkpoint {
+            Some(checkpoint) => {
+                let bytes = checkpoint_file(checkpoint, "model.safetensors")?;
+                let (model, metadata) = load_model(bytes, "checkpoint", device)?;
+                (model, metadata, None)
+            }
             None => initial_model(config, device, sampler)?,
         };
         metadata
@@ -142,8 +128,8 @@ impl<'a> Trainer<'a> {
         let mut optimiser = AdamW::new(&config.optimiser, &model);
         let mut state = TrainingState::new(config, 0, None);
         if let Some(checkpoint) = checkpoint {
-            state = TrainingState::read(file(checkpoint, "state.json")?, config)?;
-            optimiser.load(file(checkpoint, "optimiser.safetensors")?, &model, device)?;
+            state = TrainingState::read(checkpoint_file(checkpoint, "state.json")?, config)?;
+            optimiser.load(checkpoint_file(checkpoint, "optimiser.safetensors")?, &model, device)?;
         }
         let validation = config.validation.as_ref().map(Validation::open).transpose()?;
         let log = MetricsLog::open(run, state.step).map_err(|e| TrainError::io("write", run, e))?;
@@ -159,6 +145,7 @@ impl<'a> Trainer<'a> {
             validation,
             best: state.best,
             first_step: state.step,
+            load_report,
             trained_parameters,
             parameters,
         })
@@ -174,6 +161,9 @@ impl<'a> Trainer<'a> {
         let end = options.stop_after.map_or(config.steps, |s| s.min(config.steps));
         let batches = Prefetcher::start(sampler, self.first_step..end, config.batch, target, 2)?;
         let mut progress = Progress::new(config.steps, self.first_step, options.progress);
+        if let Some(report) = &self.load_report {
+            progress.say(report);
+        }
         progress.say(&format!(
             "training {} of {} parameters, steps {}..{}",
             self.trained_parameters, self.parameters, self.first_step, config.steps
@@ -258,6 +248,7 @@ impl<'a> Trainer<'a> {
             gradient_norm: norm,
             seconds,
             voxels_per_second: voxels / seconds.max(1e-9),
+            objectives: None,
         })
     }
 
@@ -325,28 +316,14 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn is_due(every: u64, step: u64) -> bool {
-    every > 0 && step.is_multiple_of(every)
-}
-
-fn file<'c>(checkpoint: &'c Checkpoint, name: &str) -> Result<&'c [u8], TrainError> {
-    checkpoint.files.get(name).map(Vec::as_slice).ok_or_else(|| TrainError::Model {
-        input: checkpoint.path.display().to_string(),
-        cause: format!("{name} is missing; delete that checkpoint to resume from the one before"),
-    })
-}
-
-fn load_model(bytes: &[u8], input: &str, device: &Device) -> Result<(EmMamba, ModelMetadata), TrainError> {
-    tu_model::load(bytes, device).map_err(|e| TrainError::Model { input: input.into(), cause: e.to_string() })
-}
-
 /// Random weights, or those of `init` with a fresh head where its channel count differs.
 fn initial_model(
     config: &FinetuneConfig,
     device: &Device,
     sampler: &Sampler,
-) -> Result<(EmMamba, ModelMetadata), TrainError> {
+) -> Result<(EmMamba, ModelMetadata, Option<String>), TrainError> {
     let voxel_nm = config.voxel_nm_zyx.unwrap_or_else(|| sampler.volumes()[0].voxel_nm_zyx());
+    let mut load_report = None;
     let mut preset = config.architecture.is_none().then(|| config.preset.clone());
     let (model, architecture, start) = match &config.init {
         None => {
@@ -363,7 +340,11 @@ fn initial_model(
                 pretrained
             } else {
                 architecture.out_channels = 3;
-                transfer(&pretrained, architecture.init_seeded(device, config.seed))
+                let fresh = architecture.init_seeded(device, config.seed);
+                let (model, report) = transfer(&pretrained, fresh, |name| !name.starts_with("out."));
+                report.check(path)?;
+                load_report = Some(format!("{path}: {report}"));
+                model
             };
             (model, architecture, format!("{path} (sha256 {})", tu_model::sha256_hex(&bytes)))
         }
@@ -394,27 +375,5 @@ fn initial_model(
     metadata.provenance.objective = format!("affinities by {loss} from {start}{modules}");
     metadata.provenance.seed = config.seed;
     metadata.provenance.notes = config.notes.clone();
-    Ok((model, metadata))
-}
-
-/// Copies every tensor whose name and shape agree, except the head.
-fn transfer(from: &EmMamba, to: EmMamba) -> EmMamba {
-    struct Transfer {
-        names: HashMap<ParamId, String>,
-        tensors: HashMap<String, NamedTensor>,
-    }
-    impl ModuleMapper for Transfer {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let found = self.names.get(&param.id).and_then(|name| self.tensors.remove(name));
-            match found {
-                Some(t) if t.shape == param.dims() && !t.name.starts_with("out.") => {
-                    param.map(|old| Tensor::from_data(TensorData::new(t.values, t.shape), &old.device()))
-                }
-                _ => param,
-            }
-        }
-    }
-    let names = parameter_names(&to).into_iter().map(|(name, _, id)| (id, name)).collect();
-    let tensors = named_tensors(from).into_iter().map(|t| (t.name.clone(), t)).collect();
-    to.map(&mut Transfer { names, tensors })
+    Ok((model, metadata, load_report))
 }

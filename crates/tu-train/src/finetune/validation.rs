@@ -11,9 +11,9 @@ use tu_segment::{
 };
 
 use super::config::ValidationConfig;
-use super::error::TrainError;
 use crate::data::TrainingVolume;
 use crate::segment::Progress;
+use crate::training::TrainError;
 
 /// A validation region in memory, ready to be scored again and again.
 pub struct Validation {

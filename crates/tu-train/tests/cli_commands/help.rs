@@ -20,6 +20,7 @@ fn every_command_explains_itself_with_examples() {
     let all = bench.ok(&["--help"]);
     for command in [
         "phantom",
+        "pretrain",
         "finetune",
         "import",
         "affinities",

@@ -9,6 +9,7 @@ mod finetune;
 mod help;
 mod import;
 mod pipeline;
+mod pretrain;
 mod resume;
 
 use std::collections::BTreeMap;

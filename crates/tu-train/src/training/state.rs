@@ -3,9 +3,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::FinetuneConfig;
-use super::error::TrainError;
+use super::TrainError;
 use crate::metrics_log::ValidationMetrics;
+
+/// What a checkpoint has to know of a run's settings.
+pub trait RunSettings {
+    /// Optimiser steps of the whole run.
+    fn steps(&self) -> u64;
+    /// Seed of the run.
+    fn seed(&self) -> u64;
+    /// Hash of every setting that decides the run's numbers.
+    fn fingerprint(&self) -> String;
+}
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,15 +34,15 @@ pub struct TrainingState {
 impl TrainingState {
     /// The state after `step` steps of a run with these settings.
     #[must_use]
-    pub fn new(config: &FinetuneConfig, step: u64, best: Option<ValidationMetrics>) -> Self {
-        Self { format_version: 1, step, seed: config.seed, fingerprint: config.fingerprint(), best }
+    pub fn new(config: &impl RunSettings, step: u64, best: Option<ValidationMetrics>) -> Self {
+        Self { format_version: 1, step, seed: config.seed(), fingerprint: config.fingerprint(), best }
     }
 
     /// Reads a state and checks that it belongs to these settings.
     ///
     /// # Errors
     /// The bytes are no state, or the run was started with other settings.
-    pub fn read(bytes: &[u8], config: &FinetuneConfig) -> Result<Self, TrainError> {
+    pub fn read(bytes: &[u8], config: &impl RunSettings) -> Result<Self, TrainError> {
         let state: Self = serde_json::from_slice(bytes)
             .map_err(|e| TrainError::Config(format!("state.json of the checkpoint cannot be read: {e}")))?;
         if state.format_version != 1 {
@@ -48,10 +57,11 @@ impl TrainingState {
                     .into(),
             ));
         }
-        if state.step > config.steps {
+        if state.step > config.steps() {
             return Err(TrainError::Config(format!(
                 "the checkpoint has {} steps, the run is to have {}; raise `steps`, or use the run's model as it is",
-                state.step, config.steps
+                state.step,
+                config.steps()
             )));
         }
         Ok(state)
@@ -61,6 +71,7 @@ impl TrainingState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finetune::FinetuneConfig;
 
     #[test]
     fn a_run_may_be_lengthened_but_not_cut_below_what_it_has_done() {

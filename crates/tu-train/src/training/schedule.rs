@@ -1,7 +1,7 @@
 //! Learning rate per step: a linear rise over `w` steps, then half a cosine,
 //! lr(s) = min + (peak − min) · ½ (1 + cos π (s − w)/(S − w)), reaching `min` at s = S.
 
-use super::config::OptimiserConfig;
+use super::OptimiserConfig;
 
 /// Learning rate of `step` (from 0) in a run of `steps`.
 #[must_use]

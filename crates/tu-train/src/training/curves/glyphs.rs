@@ -1,4 +1,4 @@
-//! The few characters that a plot needs, three by five pixels each.
+//! The few characters that plots and pictures need, three by five pixels each.
 
 use std::error::Error;
 
@@ -22,17 +22,29 @@ fn rows(character: char) -> [u8; 5] {
         '8' => [0b111, 0b101, 0b111, 0b101, 0b111],
         '9' => [0b111, 0b101, 0b111, 0b001, 0b111],
         '.' => [0b000, 0b000, 0b000, 0b000, 0b010],
+        'A' => [0b010, 0b101, 0b111, 0b101, 0b101],
+        'C' => [0b111, 0b100, 0b100, 0b100, 0b111],
+        'D' => [0b110, 0b101, 0b101, 0b101, 0b110],
+        'E' => [0b111, 0b100, 0b111, 0b100, 0b111],
+        'G' => [0b111, 0b100, 0b101, 0b101, 0b111],
         'I' => [0b111, 0b010, 0b010, 0b010, 0b111],
         'L' => [0b100, 0b100, 0b100, 0b100, 0b111],
+        'K' => [0b101, 0b110, 0b100, 0b110, 0b101],
+        'M' => [0b101, 0b111, 0b111, 0b101, 0b101],
+        'N' => [0b111, 0b101, 0b101, 0b101, 0b101],
         'O' => [0b111, 0b101, 0b101, 0b101, 0b111],
+        'R' => [0b111, 0b101, 0b110, 0b101, 0b101],
         'S' => [0b111, 0b100, 0b111, 0b001, 0b111],
+        'T' => [0b111, 0b010, 0b010, 0b010, 0b010],
+        'U' => [0b101, 0b101, 0b101, 0b101, 0b111],
         'V' => [0b101, 0b101, 0b101, 0b101, 0b010],
+        'X' => [0b101, 0b101, 0b010, 0b101, 0b101],
         _ => [0; 5],
     }
 }
 
 /// Writes `text` with its upper left corner at `at` (x, y); characters without a glyph are blank.
-pub(super) fn write(
+pub(crate) fn write(
     area: &DrawingArea<BitMapBackend<'_>, Shift>,
     text: &str,
     at: (i32, i32),

@@ -9,15 +9,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use tu_model::EmMamba;
-use tu_model::names::parameter_names;
 
-use super::config::{Modules, OptimiserConfig};
-use super::error::TrainError;
+use super::{NamedModule, OptimiserConfig, TrainError};
 
 struct Moments {
     first: Tensor<1>,
@@ -33,6 +30,7 @@ pub struct AdamW {
 }
 
 /// Gradients of the trained parameters, flattened, in network order.
+#[derive(Default)]
 pub struct NamedGradients(Vec<(ParamId, Tensor<1>)>);
 
 /// Whether weight decay applies to a parameter.
@@ -45,37 +43,9 @@ pub fn decays(official_name: &str, dimensions: usize) -> bool {
         && !last.starts_with('D')
 }
 
-/// Marks the chosen groups (and the head) as trained and freezes the rest.
-///
-/// # Errors
-/// A chosen group has no parameters.
-pub fn select_modules(model: EmMamba, modules: Modules) -> Result<(EmMamba, usize), TrainError> {
-    struct Select<'a>(&'a HashMap<ParamId, String>, Modules);
-    impl ModuleMapper for Select<'_> {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let trained = self.0.get(&param.id).is_some_and(|name| self.1.trains(name));
-            param.set_require_grad(trained)
-        }
-    }
-    let parameters = parameter_names(&model);
-    let trained: usize = parameters
-        .iter()
-        .filter(|(name, _, _)| modules.trains(name))
-        .map(|(_, shape, _)| shape.iter().product::<usize>())
-        .sum();
-    let beyond_head = parameters.iter().any(|(name, _, _)| modules.trains(name) && !name.starts_with("out."));
-    if !beyond_head {
-        return Err(TrainError::Config(format!(
-            "modules = {modules:?} matches no parameter of this network"
-        )));
-    }
-    let names = parameters.into_iter().map(|(name, _, id)| (id, name)).collect();
-    Ok((model.map(&mut Select(&names, modules)), trained))
-}
-
 impl NamedGradients {
     /// Takes the gradients of `model`'s trained parameters.
-    pub fn take(model: &EmMamba, gradients: &mut Gradients) -> Self {
+    pub fn take<M: NamedModule>(model: &M, gradients: &mut Gradients) -> Self {
         struct Take<'a>(&'a mut Gradients, Vec<(ParamId, Tensor<1>)>);
         impl ModuleVisitor for Take<'_> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -90,6 +60,26 @@ impl NamedGradients {
         let mut take = Take(gradients, Vec::new());
         model.visit(&mut take);
         Self(take.1)
+    }
+
+    /// Adds other gradients of the same network; a parameter that only one side has keeps its value.
+    ///
+    /// The order is that of `self`, then of `other`, never that of a hash map: sums over it repeat to the bit.
+    pub fn add(&mut self, other: Self) {
+        let places: HashMap<ParamId, usize> =
+            self.0.iter().enumerate().map(|(i, (id, _))| (*id, i)).collect();
+        for (id, gradient) in other.0 {
+            match places.get(&id) {
+                Some(&place) => self.0[place].1 = self.0[place].1.clone() + gradient,
+                None => self.0.push((id, gradient)),
+            }
+        }
+    }
+
+    /// Whether a parameter has a gradient.
+    #[must_use]
+    pub fn has(&self, id: ParamId) -> bool {
+        self.0.iter().any(|(known, _)| *known == id)
     }
 
     /// Euclidean norm of all gradients together.
@@ -111,8 +101,8 @@ impl NamedGradients {
 impl AdamW {
     /// A fresh optimiser for `model`.
     #[must_use]
-    pub fn new(config: &OptimiserConfig, model: &EmMamba) -> Self {
-        let names = parameter_names(model).into_iter().map(|(name, _, id)| (id, name)).collect();
+    pub fn new<M: NamedModule>(config: &OptimiserConfig, model: &M) -> Self {
+        let names = model.parameters().into_iter().map(|(name, _, id)| (id, name)).collect();
         Self { config: config.clone(), names, moments: BTreeMap::new(), steps: 0 }
     }
 
@@ -130,7 +120,7 @@ impl AdamW {
 
     /// One step. `norm` is the gradients' norm as [`NamedGradients::norm`] gave it.
     #[must_use]
-    pub fn step(&mut self, model: EmMamba, gradients: NamedGradients, norm: f64, lr: f64) -> EmMamba {
+    pub fn step<M: NamedModule>(&mut self, model: M, gradients: NamedGradients, norm: f64, lr: f64) -> M {
         self.steps += 1;
         let c = &self.config;
         let scale = if c.clip_norm > 0.0 && norm > c.clip_norm { c.clip_norm / norm } else { 1.0 };
@@ -182,16 +172,19 @@ impl AdamW {
     ///
     /// # Errors
     /// The bytes are no optimiser state, or belong to another network.
-    pub fn load(&mut self, bytes: &[u8], model: &EmMamba, device: &Device) -> Result<(), TrainError> {
+    pub fn load<M: NamedModule>(
+        &mut self,
+        bytes: &[u8],
+        model: &M,
+        device: &Device,
+    ) -> Result<(), TrainError> {
         let wrong = |cause: String| TrainError::Model { input: "optimiser state".into(), cause };
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(e.to_string()))?;
         let steps = header.metadata().as_ref().and_then(|m| m.get("steps")?.parse().ok());
         self.steps = steps.ok_or_else(|| wrong("the number of steps is missing".into()))?;
-        let sizes: HashMap<String, usize> = parameter_names(model)
-            .into_iter()
-            .map(|(name, shape, _)| (name, shape.iter().product()))
-            .collect();
+        let sizes: HashMap<String, usize> =
+            model.parameters().into_iter().map(|(name, shape, _)| (name, shape.iter().product())).collect();
         self.moments.clear();
         let plain = device.clone().without_autodiff();
         for key in tensors.names() {

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::metrics_log::{StepMetrics, ValidationMetrics};
 
 /// Progress of one run on standard error.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     lines: bool,
     steps: u64,
@@ -18,7 +18,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(steps: u64, done: u64, visible: bool) -> Self {
+    pub(crate) fn new(steps: u64, done: u64, visible: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = (visible && terminal).then(|| {
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left  {msg}")
@@ -30,14 +30,14 @@ impl Progress {
         Self { bar, lines: visible && !terminal, steps, last_line: Instant::now(), smooth_loss: None }
     }
 
-    pub(super) fn step(&mut self, metrics: &StepMetrics) {
+    pub(crate) fn step(&mut self, metrics: &StepMetrics) {
         let smooth = self.smooth_loss.map_or(metrics.loss, |old| 0.95 * old + 0.05 * metrics.loss);
         self.smooth_loss = Some(smooth);
-        let text = format!(
-            "loss {smooth:.4}  lr {:.2e}  {:.0} kvoxel/s",
-            metrics.lr,
-            metrics.voxels_per_second / 1e3
-        );
+        let speed = match &metrics.objectives {
+            Some(objectives) => format!("{:.0} tokens/s", objectives.tokens_per_second),
+            None => format!("{:.0} kvoxel/s", metrics.voxels_per_second / 1e3),
+        };
+        let text = format!("loss {smooth:.4}  lr {:.2e}  {speed}", metrics.lr);
         if let Some(bar) = &self.bar {
             bar.set_position(metrics.step);
             bar.set_message(text);
@@ -49,7 +49,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.println(text);
         } else if self.lines {
@@ -57,7 +57,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn validation(&self, metrics: &ValidationMetrics, best: bool) {
+    pub(crate) fn validation(&self, metrics: &ValidationMetrics, best: bool) {
         let s = &metrics.scores;
         self.say(&format!(
             "validation at step {}: VOI {:.4} (split {:.4}, merge {:.4}), ARAND {:.4} with {} fragments, {} at {:.2}{}",
@@ -73,7 +73,7 @@ impl Progress {
         ));
     }
 
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish();
         }

@@ -1,6 +1,6 @@
-//! `curves.png`: loss and validation VOI over steps.
+//! `curves.png`: loss and validation VOI over steps; in pretraining, the loss of each objective.
 
-mod glyphs;
+pub(crate) mod glyphs;
 
 use std::error::Error;
 use std::path::Path;
@@ -10,45 +10,78 @@ use plotters::prelude::*;
 
 use crate::metrics_log::{MetricsLine, read_lines};
 
-const SIZE: (u32, u32) = (900, 700);
+/// Pixels across.
+const WIDTH: u32 = 900;
+/// Pixels of one plot from top to bottom, and of a picture with a single one.
+const HEIGHT: (u32, u32) = (350, 700);
 /// Pixels left for numbers at the left and below.
 const MARGIN: (u32, u32) = (70, 40);
 
-/// Draws the log at `log` into a PNG: the smoothed loss above, VOI below if there was a validation.
+/// One line of points (step, value) in a plot of its own.
+struct Curve {
+    title: &'static str,
+    colour: RGBColor,
+    points: Vec<(f64, f64)>,
+    smooth: Option<f64>,
+}
+
+impl Curve {
+    fn new(title: &'static str, colour: RGBColor) -> Self {
+        Self { title, colour, points: Vec::new(), smooth: None }
+    }
+
+    /// Adds a point of an exponential mean.
+    fn push_smoothed(&mut self, step: u64, value: f64) {
+        let value = self.smooth.map_or(value, |old| 0.95 * old + 0.05 * value);
+        self.smooth = Some(value);
+        self.points.push((step as f64, value));
+    }
+}
+
+/// Draws the log at `log` into a PNG: the smoothed loss above, below it VOI if there was a validation, or the objectives'
+/// losses if there are several.
 ///
 /// # Errors
 /// The log cannot be read or the picture cannot be written; the message says which.
 pub fn draw_curves(log: &Path, picture: &Path) -> Result<(), String> {
     let lines = read_lines(log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let mut loss: Vec<(f64, f64)> = Vec::new();
-    let mut voi: Vec<(f64, f64)> = Vec::new();
-    let mut smooth = None;
+    let mut loss = Curve::new("LOSS", BLUE);
+    let mut voi = Curve::new("VOI", RED);
+    let grey = RGBColor(90, 90, 90);
+    let mut terms = ["RANDOM", "NEXT", "NEXT ALL"].map(|title| Curve::new(title, grey));
     for line in lines {
         match line {
             MetricsLine::Step(step) => {
-                let value = smooth.map_or(step.loss, |old| 0.95 * old + 0.05 * step.loss);
-                smooth = Some(value);
-                loss.push((step.step as f64, value));
+                loss.push_smoothed(step.step, step.loss);
+                let Some(objectives) = &step.objectives else { continue };
+                let values = [objectives.random, objectives.next, objectives.next_all];
+                for (curve, term) in terms.iter_mut().zip(values) {
+                    if let Some(value) = term.loss {
+                        curve.push_smoothed(step.step, value);
+                    }
+                }
             }
-            MetricsLine::Validation(validation) => voi.push((validation.step as f64, validation.scores.voi)),
+            MetricsLine::Validation(validation) => {
+                voi.points.push((validation.step as f64, validation.scores.voi));
+            }
         }
     }
-    if loss.is_empty() {
+    if loss.points.is_empty() {
         return Err("the log has no steps yet".into());
     }
-    draw(&loss, &voi, picture).map_err(|e| format!("{}: {e}", picture.display()))
+    let curves: Vec<Curve> =
+        [loss, voi].into_iter().chain(terms).filter(|curve| !curve.points.is_empty()).collect();
+    draw(&curves, picture).map_err(|e| format!("{}: {e}", picture.display()))
 }
 
-fn draw(loss: &[(f64, f64)], voi: &[(f64, f64)], picture: &Path) -> Result<(), Box<dyn Error>> {
-    let root = BitMapBackend::new(picture, SIZE).into_drawing_area();
+fn draw(curves: &[Curve], picture: &Path) -> Result<(), Box<dyn Error>> {
+    let height = (HEIGHT.0 * u32::try_from(curves.len())?).max(HEIGHT.1);
+    let root = BitMapBackend::new(picture, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE)?;
-    let last = loss.last().map_or(1.0, |p| p.0.max(1.0));
-    if voi.is_empty() {
-        panel(&root, "LOSS", loss, last, &BLUE)?;
-    } else {
-        let halves = root.split_evenly((2, 1));
-        panel(&halves[0], "LOSS", loss, last, &BLUE)?;
-        panel(&halves[1], "VOI", voi, last, &RED)?;
+    let steps = curves.iter().filter_map(|curve| curve.points.last());
+    let last = steps.map(|point| point.0).fold(1.0, f64::max);
+    for (area, curve) in root.split_evenly((curves.len(), 1)).iter().zip(curves) {
+        panel(area, curve.title, &curve.points, last, &curve.colour)?;
     }
     root.present()?;
     Ok(())

@@ -1,0 +1,30 @@
+//! What every training run is made of, whatever it minimises: AdamW and its schedule on named parameters, the state of
+//! a run, its stop signal, what it shows and draws.
+
+mod curves;
+mod error;
+mod optimiser;
+mod optimiser_config;
+mod parameters;
+mod progress;
+mod run_folder;
+mod schedule;
+mod state;
+mod stop;
+mod transfer;
+
+pub use curves::draw_curves;
+pub use error::TrainError;
+pub use optimiser::{AdamW, NamedGradients, decays};
+pub use optimiser_config::OptimiserConfig;
+pub use parameters::NamedModule;
+pub use run_folder::TrainOptions;
+pub use schedule::learning_rate;
+pub use state::{RunSettings, TrainingState};
+pub use stop::StopSignal;
+pub use transfer::{LoadReport, transfer};
+
+pub(crate) use curves::glyphs;
+pub(crate) use parameters::{from_safetensors, module_paths, to_safetensors};
+pub(crate) use progress::Progress;
+pub(crate) use run_folder::{checkpoint_file, find_checkpoint, is_due, load_model};

@@ -66,7 +66,8 @@ impl TokenHeads {
         }
     }
 
-    /// Latents `[B, M, W]` of the visible tokens: features `[B, K, F]`, codes `[1, K, W]`, hidden as [`hidden_scores`].
+    /// Latents `[B, M, W]` of the visible tokens: features `[B, K, F]`, codes `[1, K, W]`, hidden `[B, 1, 1, K]` as in
+    /// [`Resampler::forward`].
     pub fn summarise(&self, features: Tensor<3>, codes: Tensor<3>, hidden: &Tensor<4>) -> Tensor<3> {
         self.resampler.forward(self.context.forward(features) + codes, hidden)
     }

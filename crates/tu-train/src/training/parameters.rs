@@ -95,13 +95,16 @@ pub(crate) fn from_safetensors<M: NamedModule>(
     Ok(module.map(&mut Replace(values)))
 }
 
-/// Gives the parameters with these ids new values.
+/// Gives the parameters with these ids new values; what is trained stays trained.
 pub(super) struct Replace(pub(super) HashMap<ParamId, TensorData>);
 
 impl ModuleMapper for Replace {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.0.remove(&param.id) {
-            Some(data) => param.map(|old| Tensor::from_data(data, &old.device())),
+            Some(data) => {
+                let trained = param.is_require_grad();
+                param.map(|old| Tensor::from_data(data, &old.device())).set_require_grad(trained)
+            }
             None => param,
         }
     }

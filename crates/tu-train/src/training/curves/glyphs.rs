@@ -53,7 +53,7 @@ pub(crate) fn write(
         for (y, row) in (0..).zip(rows(character)) {
             for x in (0..3).filter(|x| row >> (2 - x) & 1 == 1) {
                 let corner = (at.0 + (4 * i + x) * SCALE, at.1 + y * SCALE);
-                let opposite = (corner.0 + SCALE - 1, corner.1 + SCALE - 1);
+                let opposite = (corner.0 + SCALE, corner.1 + SCALE);
                 area.draw(&Rectangle::new([corner, opposite], BLACK.filled()))?;
             }
         }

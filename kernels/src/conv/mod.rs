@@ -6,7 +6,7 @@
 //! | backend | what runs |
 //! |---|---|
 //! | Flex | [`cpu`]: direct, register-tiled, vectorised for the processor it finds itself on |
-//! | Cube | [`cube`]: implicit matrix product, tiled over voxels and channels; burn's own where [`ConvAlgorithm`] says so |
+//! | Cube | `cube`: implicit matrix product, tiled over voxels and channels; burn's own where [`ConvAlgorithm`] says so |
 
 #[cfg(feature = "autodiff")]
 mod autodiff;

@@ -6,7 +6,7 @@
 //! | backend | what runs |
 //! |---|---|
 //! | Flex | [`cpu`]: two passes over each row forward, three backward, rows over threads |
-//! | Cube | [`cube`]: one pass for statistics and one for the result, each way |
+//! | Cube | `cube`: one pass for statistics and one for the result, each way |
 
 #[cfg(feature = "autodiff")]
 mod autodiff;

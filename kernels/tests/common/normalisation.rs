@@ -54,7 +54,7 @@ pub(crate) async fn check_rows(
         differences.fold(0.0, |m, d| if d.is_nan() { f64::NAN } else { m.max(d) })
     };
     // A gradient is a difference of terms of the size r·g, and of short rows may be far smaller than they are.
-    let largest = x.chunks(n).map(|x| normalised_scale(x)).fold(0.0, f64::max);
+    let largest = x.chunks(n).map(normalised_scale).fold(0.0, f64::max);
     for (name, error) in [("y", worst(0)), ("x_grad", worst(1) / largest)] {
         assert!(error <= limit, "{name} of {rows} rows of {n}, offset {offset}: {error:e} > {limit:e}");
     }

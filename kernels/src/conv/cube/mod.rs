@@ -13,11 +13,11 @@
 //!
 //! | | launches |
 //! |---|---|
-//! | values | pack weights, [`values`] |
-//! | input gradient | pack weights, [`values`] |
-//! | weight gradient | [`weights`], sum of chunks |
+//! | values | pack weights, `values` |
+//! | input gradient | pack weights, `values` |
+//! | weight gradient | `weights`, sum of chunks |
 //!
-//! Tile sizes follow from the sizes of the convolution by a fixed rule ([`tile`]); nothing is tuned at run time.
+//! Tile sizes follow from the sizes of the convolution by a fixed rule (`tile`); nothing is tuned at run time.
 //! Limits are WebGPU's defaults: 16 KiB of shared memory, 256 units, 65,535 cubes along an axis, three buffers
 //! and CubeCL's own.
 

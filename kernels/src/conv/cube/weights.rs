@@ -14,7 +14,8 @@ pub(super) const PARTS: usize = 16;
 /// `Σ y_grad[o, p] · x[i, p + tap − pad]` over chunks of the voxels p, to `sums [chunks · segments, out, in, kz,
 /// ky, kx]`; one cube per chunk, kernel plane, block of input channels and block of output channels.
 ///
-/// Reads and writes stay within the tensors whatever the sizes.
+/// Reads and writes stay within the tensors whatever the sizes. Positions past the border count as output gradients
+/// of 0, so an infinite or NaN input next to the border makes more taps NaN than those that meet it.
 #[cube(launch_unchecked)]
 pub(super) fn correlate(
     x: &[f32],

@@ -1,38 +1,13 @@
 //! The Cube kernels against the f64 reference on a native wgpu adapter.
 #![cfg(all(feature = "wgpu", feature = "autodiff", not(target_arch = "wasm32")))]
 mod common;
-use burn::tensor::{Device, Tensor, read_sync};
+use burn::tensor::read_sync;
+use common::adapter::{adapter, poison};
 use common::{Tensors, check, check_not_finite, error, inputs, run, shape, shapes, uniform, values};
-use std::sync::{Mutex, MutexGuard};
 use tu_kernels::ScanShape;
 use tu_kernels::cube::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES, launches};
 use tu_kernels::reference::{selective_scan_f64, selective_scan_gradients_f64};
 use tu_kernels::scan::selective_scan_in_chunks;
-
-/// One test at a time, so that the launches counted are its own; `None` without an adapter.
-fn adapter() -> Option<(Device, MutexGuard<'static, ()>)> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let guard = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    match Device::wgpu_options().init() {
-        Ok(device) => Some((device, guard)),
-        Err(error) => {
-            eprintln!(
-                "SKIPPED: no wgpu adapter ({error:?}); install a Vulkan driver such as mesa-vulkan-drivers"
-            );
-            None
-        }
-    }
-}
-
-/// Leaves memory full of NaN behind, so that a kernel that does not write all of its output is noticed.
-fn poison(device: &Device) {
-    for count in [1_000, 10_000, 100_000, 1_000_000] {
-        let tensors: Vec<_> = (0..4).map(|_| Tensor::<1>::full([count], f32::NAN, device)).collect();
-        for tensor in tensors {
-            assert!(read_sync(values(tensor)).iter().all(|x| x.is_nan()));
-        }
-    }
-}
 
 #[test]
 fn values_and_gradients_agree_with_f64_for_every_shape() {

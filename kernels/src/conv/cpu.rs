@@ -11,32 +11,9 @@
 //! out over planes (values) or channel pairs (weights), each summed in one fixed order: results do not depend
 //! on the number of threads.
 
-use super::lanes;
-
-/// Sizes of one convolution over `[B, C, D, H, W]` with zero padding k/2 and stride 1; kernels are odd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvShape {
-    /// Samples.
-    pub batch: usize,
-    /// Input channels.
-    pub input: usize,
-    /// Output channels.
-    pub output: usize,
-    /// Voxels along z, y, x.
-    pub size_zyx: [usize; 3],
-    /// Kernel taps along z, y, x.
-    pub kernel_zyx: [usize; 3],
-}
+use super::{ConvShape, lanes};
 
 impl ConvShape {
-    fn taps(&self) -> usize {
-        self.kernel_zyx.iter().product()
-    }
-
-    fn voxels(&self) -> usize {
-        self.size_zyx.iter().product()
-    }
-
     /// Row stride of a padded plane.
     fn stride(&self) -> usize {
         self.size_zyx[2] + self.kernel_zyx[2] - 1
@@ -51,11 +28,6 @@ impl ConvShape {
     /// Floats of an output plane at the padded row stride, rounded up to whole vectors.
     fn output_plane(&self) -> usize {
         (self.size_zyx[1] * self.stride()).next_multiple_of(lanes::MAX_LANES)
-    }
-
-    /// The input's gradient is a convolution with inputs and outputs exchanged.
-    fn transposed(&self) -> Self {
-        Self { input: self.output, output: self.input, ..*self }
     }
 }
 

@@ -3,18 +3,15 @@
 use burn::backend::{Flex, TensorMetadata};
 use burn_flex::FlexTensor;
 
-use super::cpu::{self, ConvShape};
-use super::{ConvBackend, ConvKernels};
+use super::{ConvAlgorithm, ConvBackend, ConvKernels, ConvShape, cpu};
 use crate::flex_tensor::{contiguous, tensor, values};
 
 fn shape(x: &FlexTensor, w: &FlexTensor) -> ConvShape {
-    let ([batch, input, size_zyx @ ..], [output, _, kernel_zyx @ ..]) =
-        (x.shape().dims::<5>(), w.shape().dims::<5>());
-    ConvShape { batch, input, output, size_zyx, kernel_zyx }
+    ConvShape::new(x.shape().dims(), w.shape().dims())
 }
 
 impl ConvBackend for Flex {
-    fn conv_same(x: FlexTensor, w: FlexTensor) -> FlexTensor {
+    fn conv_same(x: FlexTensor, w: FlexTensor, _: ConvAlgorithm) -> FlexTensor {
         let shape = shape(&x, &w);
         let [x, w] = [x, w].map(contiguous);
         let y = cpu::forward(values(&x), values(&w), &shape);
@@ -24,13 +21,23 @@ impl ConvBackend for Flex {
 }
 
 impl ConvKernels for Flex {
-    fn conv_same_input_gradient(x: FlexTensor, w: FlexTensor, y_grad: FlexTensor) -> FlexTensor {
+    fn conv_same_input_gradient(
+        x: FlexTensor,
+        w: FlexTensor,
+        y_grad: FlexTensor,
+        _: ConvAlgorithm,
+    ) -> FlexTensor {
         let shape = shape(&x, &w);
         let [w, y_grad] = [w, y_grad].map(contiguous);
         tensor(cpu::input_gradient(values(&y_grad), values(&w), &shape), x.shape())
     }
 
-    fn conv_same_weight_gradient(x: FlexTensor, w: FlexTensor, y_grad: FlexTensor) -> FlexTensor {
+    fn conv_same_weight_gradient(
+        x: FlexTensor,
+        w: FlexTensor,
+        y_grad: FlexTensor,
+        _: ConvAlgorithm,
+    ) -> FlexTensor {
         let shape = shape(&x, &w);
         let [x, y_grad] = [x, y_grad].map(contiguous);
         tensor(cpu::weight_gradient(values(&x), values(&y_grad), &shape), w.shape())

@@ -6,23 +6,40 @@
 //! | backend | what runs |
 //! |---|---|
 //! | Flex | [`cpu`]: direct, register-tiled, vectorised for the processor it finds itself on |
-//! | Cube | burn's own convolution, which picks tensor cores where there are any |
+//! | Cube | `cube`: implicit matrix product, tiled over voxels and channels; burn's own where [`ConvAlgorithm`] says so |
 
 #[cfg(feature = "autodiff")]
 mod autodiff;
 #[cfg(feature = "flex")]
 pub mod cpu;
 #[cfg(feature = "cube")]
-mod cube;
+pub mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
 mod lanes;
+mod shape;
 #[cfg(feature = "flex")]
 mod vector;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
+
+pub use shape::ConvShape;
+
+/// Which convolution a Cube device runs.  The CPU has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ConvAlgorithm {
+    /// burn's where the device has matrix units and the crate feature `autotune` lets burn choose kernels that
+    /// use them; the tiled one elsewhere.
+    #[default]
+    ByDevice,
+    /// The tiled one, on plain f32 units.  Tensors of another type, empty ones, and kernels too large for 16 KiB
+    /// of shared memory (from about 30 × 30 in a plane) still run burn's.
+    Tiled,
+    /// burn's, whatever that chooses.
+    Burn,
+}
 
 /// A backend with the size-keeping convolution.
 #[backend_extension(
@@ -32,7 +49,7 @@ use burn::tensor::Tensor;
 )]
 pub trait ConvBackend: Backend {
     /// `x [B, in, D, H, W]`, `w [out, in, kz, ky, kx]` to `[B, out, D, H, W]`.
-    fn conv_same(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn conv_same(x: FloatTensor<Self>, w: FloatTensor<Self>, algorithm: ConvAlgorithm) -> FloatTensor<Self>;
 }
 
 /// The gradients on a backend without a graph; the graph node calls them.
@@ -42,6 +59,7 @@ pub trait ConvKernels: ConvBackend {
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
         y_grad: FloatTensor<Self>,
+        algorithm: ConvAlgorithm,
     ) -> FloatTensor<Self>;
 
     /// Gradient of the weight.  `w` gives the shape alone.
@@ -49,6 +67,7 @@ pub trait ConvKernels: ConvBackend {
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
         y_grad: FloatTensor<Self>,
+        algorithm: ConvAlgorithm,
     ) -> FloatTensor<Self>;
 }
 
@@ -57,8 +76,20 @@ pub trait ConvKernels: ConvBackend {
 /// # Panics
 /// When the channels do not agree or a kernel size is even, as burn's own operations do.
 pub fn conv_same(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
+    conv_same_with(x, w, ConvAlgorithm::ByDevice)
+}
+
+/// [`conv_same`] by a chosen algorithm, as are its gradients.
+///
+/// # Panics
+/// As [`conv_same`].
+pub fn conv_same_with(x: Tensor<5>, w: Tensor<5>, algorithm: ConvAlgorithm) -> Tensor<5> {
     let ([_, input, ..], [_, expected, kernel @ ..]) = (x.dims(), w.dims());
     assert!(input == expected, "conv_same: the input has {input} channels, the weight takes {expected}");
     assert!(kernel.iter().all(|k| k % 2 == 1), "conv_same: kernel {kernel:?} has an even size");
-    Tensor::from_dispatch(<Dispatch as ConvBackend>::conv_same(x.into_dispatch(), w.into_dispatch()))
+    Tensor::from_dispatch(<Dispatch as ConvBackend>::conv_same(
+        x.into_dispatch(),
+        w.into_dispatch(),
+        algorithm,
+    ))
 }

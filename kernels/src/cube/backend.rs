@@ -2,13 +2,10 @@
 
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{DType, Shape};
-use burn_cubecl::{
-    CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor,
-};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::CubeDim;
 
-use super::launch::{count, cubes, cubes_of_units, forward_chunk, gradient_chunk};
+use super::launch::{count, cubes, cubes_of_units, empty, forward_chunk, gradient_chunk};
 use super::{LANES, SEGMENTS, carry, forward, gradients};
 use crate::ScanShape;
 use crate::scan::{ScanBackend, ScanGradients, ScanKernels};
@@ -18,11 +15,6 @@ type Tensor = FloatTensor<CubeBackend>;
 fn shape_of(u: &Tensor, a: &Tensor) -> ScanShape {
     let ([batch, length, channels], [_, states]) = (u.shape().dims(), a.shape().dims());
     ScanShape { batch, length, channels, states }
-}
-
-/// A tensor without content on the device of another.
-fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
-    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), DType::F32)
 }
 
 fn empty_like(like: &CubeTensor) -> CubeTensor {

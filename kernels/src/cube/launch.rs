@@ -2,6 +2,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use burn::tensor::{DType, Shape};
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::{CubeCount, CubeDim};
 
 use super::{MAX_GRADIENT_CHUNK, UNITS};
@@ -23,19 +26,24 @@ pub fn launches() -> u64 {
 }
 
 /// Counts one launch.
-pub(super) fn count() {
+pub(crate) fn count() {
     LAUNCHES.fetch_add(1, Ordering::Relaxed);
 }
 
+/// A tensor of f32 without content on the device of another.
+pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), DType::F32)
+}
+
 /// Enough cubes on two axes; kernels compare their position with the number wanted.
-pub(super) fn cubes(wanted: usize) -> CubeCount {
+pub(crate) fn cubes(wanted: usize) -> CubeCount {
     let wanted = (wanted as u64).max(1);
     let rows = wanted.div_ceil(CUBES_PER_AXIS);
     CubeCount::Static(wanted.div_ceil(rows) as u32, rows as u32, 1)
 }
 
 /// Cubes for `items` units that work alone.
-pub(super) fn cubes_of_units(items: usize) -> (CubeCount, CubeDim) {
+pub(crate) fn cubes_of_units(items: usize) -> (CubeCount, CubeDim) {
     (cubes(items.div_ceil(UNITS as usize)), CubeDim::new_1d(UNITS))
 }
 

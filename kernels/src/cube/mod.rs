@@ -19,7 +19,7 @@ mod backend;
 mod carry;
 mod forward;
 mod gradients;
-mod launch;
+pub(crate) mod launch;
 
 pub use launch::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES, launches};
 

@@ -6,14 +6,14 @@
 //! | backend | what runs |
 //! |---|---|
 //! | Flex | [`cpu`]: two passes over each row forward, three backward, rows over threads |
-//! | Cube | burn's reductions and element-wise kernels |
+//! | Cube | `cube`: one pass for statistics and one for the result, each way |
 
 #[cfg(feature = "autodiff")]
 mod autodiff;
 #[cfg(feature = "flex")]
 pub mod cpu;
 #[cfg(feature = "cube")]
-mod cube;
+pub mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 

@@ -2,6 +2,13 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub(crate) mod adapter;
+#[cfg(feature = "autodiff")]
+pub(crate) mod convolution;
+#[cfg(feature = "autodiff")]
+pub(crate) mod normalisation;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use tu_kernels::reference::{ScanInputs, selective_scan_f64, selective_scan_gradients_f64};
 use tu_kernels::scan::ScanGradients;

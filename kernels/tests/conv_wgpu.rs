@@ -1,0 +1,138 @@
+//! The tiled convolution against f64 and its CPU twin on a native wgpu adapter.
+#![cfg(all(feature = "wgpu", feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
+mod common;
+use burn::tensor::{Device, read_sync};
+use common::adapter::{adapter, poison};
+use common::convolution::{ConvInputs, ConvResult, conv_shape, conv_shapes};
+use common::{error, tensor, values};
+use tu_kernels::conv::cube::{VALUE_LAUNCHES, WEIGHT_GRADIENT_LAUNCHES};
+use tu_kernels::conv::{ConvAlgorithm, conv_same_with};
+use tu_kernels::cube::launches;
+
+const TILED: ConvAlgorithm = ConvAlgorithm::Tiled;
+
+#[test]
+fn values_and_gradients_agree_with_f64_for_every_shape() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for (seed, shape) in conv_shapes().into_iter().enumerate() {
+        read_sync(ConvInputs::new(shape, seed as u64 + 1).check(&device, TILED, 1e-5));
+    }
+}
+
+/// Above 32,768 positions burn's weight gradient has been seen wrong on a software driver.
+#[test]
+fn values_and_gradients_agree_with_the_cpu_twin_above_32768_positions() {
+    let Some((device, _guard)) = adapter() else { return };
+    for shape in
+        [conv_shape(2, [16, 16], [5, 61, 67], [3, 3, 3]), conv_shape(1, [8, 32], [3, 160, 96], [1, 5, 5])]
+    {
+        let inputs = ConvInputs::new(shape, 5);
+        let found = read_sync(inputs.run(&device, TILED));
+        let twin = read_sync(inputs.run(&Device::flex(), TILED));
+        for (name, found, twin) in [
+            ("y", &found.y, &twin.y),
+            ("x_grad", &found.x_grad, &twin.x_grad),
+            ("w_grad", &found.w_grad, &twin.w_grad),
+        ] {
+            let twin: Vec<f64> = twin.iter().map(|v| f64::from(*v)).collect();
+            let error = error(found, &twin);
+            assert!(error < 2e-5, "{name} of {shape:?}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn launches_are_two_for_each_of_values_and_gradients_and_two_runs_are_equal_in_every_bit() {
+    let Some((device, _guard)) = adapter() else { return };
+    for shape in [
+        conv_shape(1, [1, 1], [1, 2, 3], [1, 3, 3]),
+        conv_shape(1, [24, 40], [2, 30, 30], [1, 5, 5]),
+        conv_shape(1, [8, 8], [20, 40, 40], [3, 3, 3]),
+    ] {
+        let inputs = ConvInputs::new(shape, 3);
+        let bits = || {
+            let before = launches();
+            let ConvResult { y, x_grad, w_grad } = read_sync(inputs.run(&device, TILED));
+            assert_eq!(launches() - before, 2 * VALUE_LAUNCHES + WEIGHT_GRADIENT_LAUNCHES);
+            [y, x_grad, w_grad].concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        };
+        assert!(bits() == bits(), "{shape:?}");
+    }
+}
+
+/// No matrix units on plain wgpu without their features, or no `autotune`: the tiled one runs by itself.
+#[test]
+fn the_device_decides_unless_told_otherwise() {
+    let Some((device, _guard)) = adapter() else { return };
+    let inputs = ConvInputs::new(conv_shape(1, [3, 4], [2, 6, 7], [1, 3, 3]), 1);
+    let launched = |algorithm| {
+        let before = launches();
+        read_sync(inputs.check(&device, algorithm, 1e-5));
+        launches() - before
+    };
+    assert_eq!(launched(ConvAlgorithm::Burn), 0);
+    assert!(launched(TILED) > 0);
+    if !cfg!(feature = "autotune") {
+        assert_eq!(launched(ConvAlgorithm::ByDevice), launched(TILED));
+    }
+}
+
+#[test]
+fn a_kernel_beyond_shared_memory_is_left_to_burn() {
+    let Some((device, _guard)) = adapter() else { return };
+    let inputs = ConvInputs::new(conv_shape(1, [1, 1], [1, 9, 8], [1, 41, 41]), 1);
+    read_sync(inputs.check(&device, TILED, 1e-5));
+}
+
+#[test]
+fn swapped_axes_are_read_in_their_logical_order() {
+    let Some((device, _guard)) = adapter() else { return };
+    let inputs = ConvInputs::new(conv_shape(1, [4, 3], [2, 5, 5], [1, 3, 3]), 2);
+    let expected = inputs.reference().y;
+    let x = tensor::<5>(&inputs.x, [1, 4, 2, 5, 5], &device);
+    let w = tensor::<5>(&inputs.w, [3, 4, 1, 3, 3], &device);
+    // swapped, copied in that order, and swapped back
+    let swapped = |t: burn::tensor::Tensor<5>| {
+        let copied = t.swap_dims(1, 4);
+        let dims = copied.dims();
+        let data: Vec<f64> = read_sync(values(copied)).iter().map(|v| f64::from(*v)).collect();
+        tensor::<5>(&data, dims, &device).swap_dims(1, 4)
+    };
+    let y = conv_same_with(swapped(x), swapped(w), TILED);
+    assert!(error(&read_sync(values(y)), &expected) < 1e-5);
+}
+
+#[test]
+fn what_is_not_finite_goes_where_f64_has_it() {
+    let Some((device, _guard)) = adapter() else { return };
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut inputs = ConvInputs::new(conv_shape(1, [3, 9], [3, 11, 12], [1, 5, 5]), 4);
+        // channel 1, in the middle, so that no tap of it meets the border
+        inputs.x[((3 + 1) * 11 + 5) * 12 + 6] = bad;
+        let (found, expected) = (read_sync(inputs.run(&device, TILED)), inputs.reference());
+        for (name, found, expected) in
+            [("y", &found.y, &expected.y), ("w_grad", &found.w_grad, &expected.w_grad)]
+        {
+            for (at, (f, e)) in found.iter().zip(expected).enumerate() {
+                assert_eq!(f.is_nan(), e.is_nan(), "{name}[{at}] for {bad}: {f} instead of {e}");
+                assert_eq!(f.is_finite(), e.is_finite(), "{name}[{at}] for {bad}: {f} instead of {e}");
+            }
+        }
+        assert!(found.x_grad.iter().all(|v| v.is_finite()));
+    }
+}
+
+#[test]
+fn a_constant_input_gives_the_sum_of_the_weights_that_meet_it() {
+    let Some((device, _guard)) = adapter() else { return };
+    let shape = conv_shape(1, [2, 3], [2, 9, 10], [1, 3, 3]);
+    let mut inputs = ConvInputs::new(shape, 6);
+    inputs.x.fill(1.0);
+    let y = read_sync(inputs.run(&device, TILED)).y;
+    for o in 0..3 {
+        let whole: f64 = inputs.w[o * 18..(o + 1) * 18].iter().sum();
+        assert!((f64::from(y[(o * 2 * 9 + 4) * 10 + 5]) - whole).abs() < 1e-5);
+    }
+    read_sync(inputs.check(&device, TILED, 1e-5));
+}

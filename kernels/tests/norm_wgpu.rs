@@ -1,0 +1,94 @@
+//! Row normalisation against f64 on a native wgpu adapter.
+#![cfg(all(feature = "wgpu", feature = "autodiff", not(target_arch = "wasm32")))]
+mod common;
+use burn::tensor::read_sync;
+use common::adapter::{adapter, poison};
+use common::normalisation::{check_rows, normalise_rows_f64, run_normalise_rows};
+use common::{error, tensor, uniform, values};
+use tu_kernels::cube::launches;
+use tu_kernels::norm::cube::LAUNCHES;
+use tu_kernels::normalise_rows;
+
+#[test]
+fn values_and_gradients_agree_with_f64_for_every_length() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for (rows, n) in
+        [(1, 1), (3, 2), (5, 3), (1000, 16), (7, 255), (2, 257), (3, 4096), (2, 4097), (2, 100_003)]
+    {
+        read_sync(check_rows(rows, n, [1.0, 0.0], &device, 2e-5));
+    }
+}
+
+#[test]
+fn rows_of_a_million_keep_their_accuracy_far_from_zero() {
+    let Some((device, _guard)) = adapter() else { return };
+    read_sync(check_rows(1, 1_100_000, [1.0, 0.0], &device, 1e-5));
+    read_sync(check_rows(1, 409_600, [1.0, 1000.0], &device, 1e-4));
+    read_sync(check_rows(2, 70_000, [1e-3, 0.5], &device, 1e-4));
+}
+
+#[test]
+fn an_outlier_at_the_start_of_a_row_costs_no_accuracy() {
+    let Some((device, _guard)) = adapter() else { return };
+    let n = 50_000;
+    let (mut x, g) = (uniform(n, 1), uniform(n, 2));
+    x[0] = 5000.0;
+    let found = read_sync(run_normalise_rows(&x, &g, n, &device));
+    let expected = normalise_rows_f64(&x, &g, n);
+    // all but the outlier, at their own magnitude
+    let scale = expected[0][1..].iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let worst = found[0][1..].iter().zip(&expected[0][1..]).map(|(f, e)| (f64::from(*f) - e).abs());
+    assert!(worst.fold(0.0, f64::max) / scale < 1e-4);
+    assert!(error(&found[1], &expected[1]) < 1e-4);
+}
+
+#[test]
+fn constant_and_single_values_become_exactly_zero() {
+    let Some((device, _guard)) = adapter() else { return };
+    for (n, value) in [(1, -7.0), (19, 3.3), (10_001, 1e6)] {
+        let x = vec![f64::from(value as f32); 2 * n];
+        let [y, x_grad] = read_sync(run_normalise_rows(&x, &uniform(2 * n, 1), n, &device));
+        assert!(y.iter().all(|v| *v == 0.0));
+        assert!(x_grad.iter().all(|v| v.is_finite()));
+    }
+}
+
+#[test]
+fn values_that_are_not_numbers_stay_in_their_row() {
+    let Some((device, _guard)) = adapter() else { return };
+    let n = 5000;
+    for bad in [f64::NAN, f64::INFINITY] {
+        let mut x = uniform(3 * n, 1);
+        x[n + 4500] = bad;
+        for found in read_sync(run_normalise_rows(&x, &uniform(3 * n, 2), n, &device)) {
+            assert!(found[n..2 * n].iter().all(|v| v.is_nan()), "{bad}");
+            assert!(found[..n].iter().chain(&found[2 * n..]).all(|v| v.is_finite()), "{bad}");
+        }
+    }
+}
+
+#[test]
+fn launches_are_two_each_way_and_two_runs_are_equal_in_every_bit() {
+    let Some((device, _guard)) = adapter() else { return };
+    for (rows, n) in [(1, 1), (40, 900), (2, 40_000)] {
+        let (x, g) = (uniform(rows * n, 1), uniform(rows * n, 2));
+        let bits = || {
+            let before = launches();
+            let found = read_sync(run_normalise_rows(&x, &g, n, &device));
+            assert_eq!(launches() - before, 2 * LAUNCHES);
+            found.concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        };
+        assert!(bits() == bits());
+    }
+}
+
+#[test]
+fn transposed_rows_are_read_in_their_logical_order() {
+    let Some((device, _guard)) = adapter() else { return };
+    let x = uniform(6 * 50, 1);
+    let expected = normalise_rows_f64(&x, &x, 50);
+    let columns: Vec<f64> = (0..300).map(|i| x[i % 6 * 50 + i / 6]).collect();
+    let y = normalise_rows(tensor::<2>(&columns, [50, 6], &device).transpose());
+    assert!(error(&read_sync(values(y)), &expected[0]) < 1e-5);
+}

@@ -1,6 +1,7 @@
 //! Pretraining end to end on phantoms with a micro network; run with `--release`.
 
 #![allow(missing_docs, reason = "a test crate has no users")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::Path;
 
@@ -47,8 +48,8 @@ fn micro() -> PretrainConfig {
     }
 }
 
-fn train(config: &PretrainConfig, run: &Path, options: TrainOptions) -> PretrainOutcome {
-    pretrain(config, run, &Device::flex(), &options).unwrap()
+fn train(config: &PretrainConfig, run: &Path, options: &TrainOptions) -> PretrainOutcome {
+    pretrain(config, run, &Device::flex(), options).unwrap()
 }
 
 fn steps(run: &Path) -> Vec<StepMetrics> {
@@ -79,10 +80,10 @@ fn trace(run: &Path) -> Vec<[u64; 6]> {
 fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config = PretrainConfig { accumulate: 2, ..micro() };
-    train(&config, whole.path(), TrainOptions::default());
-    let first = train(&config, parts.path(), TrainOptions { stop_after: Some(3), ..Default::default() });
+    train(&config, whole.path(), &TrainOptions::default());
+    let first = train(&config, parts.path(), &TrainOptions { stop_after: Some(3), ..Default::default() });
     assert_eq!((first.steps, first.finished), (3, false));
-    let second = train(&config, parts.path(), TrainOptions { resume: true, ..Default::default() });
+    let second = train(&config, parts.path(), &TrainOptions { resume: true, ..Default::default() });
     assert_eq!((second.steps, second.finished), (6, true));
     assert_eq!(trace(whole.path()).len(), 6);
     assert_eq!(trace(whole.path()), trace(parts.path()));
@@ -97,8 +98,8 @@ fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
 #[test]
 fn another_seed_gives_other_losses() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    train(&PretrainConfig { steps: 2, ..micro() }, a.path(), TrainOptions::default());
-    train(&PretrainConfig { steps: 2, seed: 6, ..micro() }, b.path(), TrainOptions::default());
+    train(&PretrainConfig { steps: 2, ..micro() }, a.path(), &TrainOptions::default());
+    train(&PretrainConfig { steps: 2, seed: 6, ..micro() }, b.path(), &TrainOptions::default());
     assert_ne!(trace(a.path()), trace(b.path()));
 }
 
@@ -106,8 +107,8 @@ fn another_seed_gives_other_losses() {
 fn two_passes_of_one_crop_are_a_pass_of_two() {
     let (together, apart) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config = PretrainConfig { steps: 1, ..micro() };
-    train(&PretrainConfig { batch: 2, ..config.clone() }, together.path(), TrainOptions::default());
-    train(&PretrainConfig { accumulate: 2, ..config }, apart.path(), TrainOptions::default());
+    train(&PretrainConfig { batch: 2, ..config.clone() }, together.path(), &TrainOptions::default());
+    train(&PretrainConfig { accumulate: 2, ..config }, apart.path(), &TrainOptions::default());
     let (a, b) = (steps(together.path()).remove(0), steps(apart.path()).remove(0));
     assert!((a.loss - b.loss).abs() < 1e-5 * a.loss, "{} {}", a.loss, b.loss);
     assert!((a.gradient_norm - b.gradient_norm).abs() < 1e-3 * a.gradient_norm);
@@ -117,7 +118,7 @@ fn two_passes_of_one_crop_are_a_pass_of_two() {
 fn several_cuts_of_a_crop_are_averaged() {
     let run = tempfile::tempdir().unwrap();
     let config = PretrainConfig { steps: 2, cut: CutConfig { cuts: 3, ..CutConfig::default() }, ..micro() };
-    train(&config, run.path(), TrainOptions::default());
+    train(&config, run.path(), &TrainOptions::default());
     // A squared error of values in (0, 1) is below 1; a sum of three would not tell, their weights would.
     for step in steps(run.path()) {
         let terms = step.objectives.unwrap();
@@ -141,7 +142,7 @@ fn a_short_training_lowers_the_loss_of_every_objective() {
             optimiser: OptimiserConfig { lr: 5e-3, warmup_steps: 5, ..OptimiserConfig::default() },
             ..micro()
         };
-        train(&config, run.path(), TrainOptions::default());
+        train(&config, run.path(), &TrainOptions::default());
         let losses: Vec<f64> = steps(run.path()).iter().map(|s| s.loss).collect();
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
         let (begin, end) = (mean(&losses[..5]), mean(&losses[losses.len() - 30..]));
@@ -153,7 +154,7 @@ fn a_short_training_lowers_the_loss_of_every_objective() {
 fn other_settings_are_refused_on_resume_and_a_used_folder_without_it() {
     let run = tempfile::tempdir().unwrap();
     let config = micro();
-    train(&config, run.path(), TrainOptions { stop_after: Some(1), ..Default::default() });
+    train(&config, run.path(), &TrainOptions { stop_after: Some(1), ..Default::default() });
     let attempt = |config: &PretrainConfig, resume| {
         let options = TrainOptions { resume, ..Default::default() };
         pretrain(config, run.path(), &Device::flex(), &options).unwrap_err().to_string()
@@ -181,11 +182,11 @@ fn a_loss_that_is_no_number_stops_the_run_and_names_step_and_samples() {
 fn a_second_run_starts_from_the_network_of_the_first() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config = PretrainConfig { objective: Objective::Mae, steps: 2, ..micro() };
-    let made = train(&config, first.path(), TrainOptions::default());
+    let made = train(&config, first.path(), &TrainOptions::default());
     let still = OptimiserConfig { lr: 1e-12, warmup_steps: 0, ..OptimiserConfig::default() };
     let init = Some(made.model_file.display().to_string());
     let next = PretrainConfig { init, objective: Objective::Next, steps: 1, optimiser: still, ..micro() };
-    let after = train(&next, second.path(), TrainOptions::default());
+    let after = train(&next, second.path(), &TrainOptions::default());
     let read = |file: &Path| {
         let (model, _) = tu_model::load(&std::fs::read(file).unwrap(), &Device::flex()).unwrap();
         tu_model::named_tensors(&model)

@@ -69,7 +69,7 @@ impl TokenHeads {
     /// Latents `[B, M, W]` of the visible tokens: features `[B, K, F]`, codes `[1, K, W]`, hidden `[B, 1, 1, K]` as in
     /// [`Resampler::forward`].
     pub fn summarise(&self, features: Tensor<3>, codes: Tensor<3>, hidden: &Tensor<4>) -> Tensor<3> {
-        self.resampler.forward(self.context.forward(features) + codes, hidden)
+        self.resampler.forward(&(self.context.forward(features) + codes), hidden)
     }
 
     /// What the latents `[B, M, W]` tell of tokens with the codes `[B or 1, Q, W]`: `[B, Q, W]`.

@@ -10,7 +10,7 @@ use super::{PretrainConfig, TokenHeads};
 use crate::training::{NamedModule, TrainError, module_paths};
 
 /// The seed of the heads is that of the run plus this, so that they share no numbers with the network.
-const HEADS_SEED: u64 = 0x68_65_61_64;
+const HEADS_SEED: u64 = 0x6865_6164;
 
 /// The network under training.
 #[derive(Module, Debug)]

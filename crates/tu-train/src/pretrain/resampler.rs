@@ -139,7 +139,7 @@ impl Resampler {
     }
 
     /// Media `[B, L, W]` to latents `[B, M, W]`; `hidden` as in [`CrossAttention::forward`].
-    pub fn forward(&self, media: Tensor<3>, hidden: &Tensor<4>) -> Tensor<3> {
+    pub fn forward(&self, media: &Tensor<3>, hidden: &Tensor<4>) -> Tensor<3> {
         let [b, ..] = media.dims();
         let mut latents = self.latents.val().unsqueeze::<3>().repeat_dim(0, b);
         for (attention, feed_forward) in self.attention.iter().zip(&self.feed_forward) {
@@ -231,7 +231,7 @@ mod tests {
         changed[12..].iter_mut().for_each(|v| *v = 5.0 - 3.0 * *v);
         let run = |media: Vec<f32>| {
             let media = Tensor::from_data(TensorData::new(media, [1, 4, 6]), &Device::flex());
-            values(resampler.forward(media, &hidden))
+            values(resampler.forward(&media, &hidden))
         };
         assert_eq!(run(media.clone()), run(changed.clone()));
         changed[0] += 1.0;

@@ -269,7 +269,7 @@ impl<'a> Trainer<'a> {
         if let Some(view) = &micro.masked {
             let loss = random::loss(&self.context, &self.model.network, micro, view);
             sum.losses[0] += share * scalar(&loss)?;
-            self.backward(loss.mul_scalar(weights.random * share), sum);
+            self.backward(&loss.mul_scalar(weights.random * share), sum);
         }
         let share = share / micro.cuts.len().max(1) as f64;
         for view in &micro.cuts {
@@ -290,13 +290,13 @@ impl<'a> Trainer<'a> {
                 });
             }
             if let Some(total) = total {
-                self.backward(total, sum);
+                self.backward(&total, sum);
             }
         }
         Ok(())
     }
 
-    fn backward(&self, loss: Tensor<1>, sum: &mut Accumulated) {
+    fn backward(&self, loss: &Tensor<1>, sum: &mut Accumulated) {
         let mut gradients = loss.backward();
         sum.gradients.add(NamedGradients::take(&self.model, &mut gradients));
     }

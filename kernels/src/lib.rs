@@ -38,5 +38,5 @@ pub mod scan;
 pub mod selfcheck;
 
 pub use conv::conv_same;
-pub use norm::normalise_rows;
+pub use norm::{normalise_rows, normalise_rows_rectified};
 pub use scan::{ScanShape, selective_scan};

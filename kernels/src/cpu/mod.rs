@@ -11,8 +11,8 @@
 mod backward;
 mod flex;
 mod forward;
-mod math;
-mod simd;
+pub(crate) mod math;
+pub(crate) mod simd;
 mod tasks;
 
 pub use backward::gradients;

@@ -5,10 +5,9 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 
 use super::conv::Conv;
-use super::norm::instance_norm;
+use super::norm::rectified_instance_norm;
 use crate::initialiser::Initialiser;
 
 /// Two 3×3×3 convolutions beside a 1×1×1 one, fused by another.
@@ -39,7 +38,7 @@ impl GatedSpatialConv {
 
     /// Keeps the shape.
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let unit = |y: Tensor<5>| relu(instance_norm(y));
+        let unit = |y: Tensor<5>| rectified_instance_norm(y, None, 0.0);
         let deep = unit(self.proj.forward(x.clone()));
         let deep = unit(self.proj2.forward(deep));
         let shallow = unit(self.proj3.forward(x.clone()));

@@ -6,7 +6,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use tu_kernels::normalise_rows;
+use tu_kernels::normalise_rows_rectified;
 
 use crate::initialiser::Initialiser;
 
@@ -14,9 +14,15 @@ const EPSILON: f32 = 1e-5;
 
 /// Instance normalisation of `[B, C, D, H, W]`.
 pub fn instance_norm(x: Tensor<5>) -> Tensor<5> {
+    rectified_instance_norm(x, None, 1.0)
+}
+
+/// φ(IN(x) + shortcut) in one operation, where φ multiplies what is not above 0 by `slope`: 0 is ReLU.
+pub fn rectified_instance_norm(x: Tensor<5>, shortcut: Option<Tensor<5>>, slope: f32) -> Tensor<5> {
     let shape = x.dims();
     let [b, c, d, h, w] = shape;
-    normalise_rows(x.reshape([b * c, d * h * w])).reshape(shape)
+    let rows = |x: Tensor<5>| x.reshape([b * c, d * h * w]);
+    normalise_rows_rectified(rows(x), shortcut.map(rows), slope).reshape(shape)
 }
 
 /// Layer normalisation over the last axis of `[B, L, C]`.

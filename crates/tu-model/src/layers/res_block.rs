@@ -5,13 +5,12 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::leaky_relu;
 
 use super::conv::Conv;
-use super::norm::instance_norm;
+use super::norm::{instance_norm, rectified_instance_norm};
 use crate::initialiser::Initialiser;
 
-const SLOPE: f64 = 0.01;
+const SLOPE: f32 = 0.01;
 
 /// Two convolutions and a shortcut.
 #[derive(Module, Debug)]
@@ -40,8 +39,7 @@ impl ResBlock {
             Some(conv) => instance_norm(conv.forward(x.clone())),
             None => x.clone(),
         };
-        let y = leaky_relu(instance_norm(self.conv1.forward(x)), SLOPE);
-        let y = instance_norm(self.conv2.forward(y));
-        leaky_relu(y + shortcut, SLOPE)
+        let y = rectified_instance_norm(self.conv1.forward(x), None, SLOPE);
+        rectified_instance_norm(self.conv2.forward(y), Some(shortcut), SLOPE)
     }
 }

@@ -176,9 +176,29 @@ pub(super) fn summarise(x: &[f32], parts: &mut [f32], rows: usize, n: usize, chu
     }
 }
 
-/// x̂ from the statistics of [`summarise`].
+/// φ.
+#[cube]
+fn rectified(value: f32, slope: f32) -> f32 {
+    let mut found = value;
+    if !(value > 0.0f32) {
+        found = slope * value;
+    }
+    found
+}
+
+/// φ(x̂ + shortcut) from the statistics of [`summarise`]; without `with_shortcut` that buffer is not read.
 #[cube(launch_unchecked)]
-pub(super) fn normalise(x: &[f32], parts: &[f32], y: &mut [f32], rows: usize, n: usize, chunks: usize) {
+pub(super) fn normalise(
+    x: &[f32],
+    shortcut: &[f32],
+    parts: &[f32],
+    y: &mut [f32],
+    rows: usize,
+    n: usize,
+    chunks: usize,
+    slope: f32,
+    #[comptime] with_shortcut: bool,
+) {
     let mut stats = Shared::<[f32]>::new_slice(comptime![shared_floats(false)]);
     let unit = UNIT_POS as usize;
     let row = CUBE_POS / chunks;
@@ -192,22 +212,38 @@ pub(super) fn normalise(x: &[f32], parts: &[f32], y: &mut [f32], rows: usize, n:
         for k in 0..PER_UNIT {
             let at = first + k * UNITS;
             if at < n {
-                y[row * n + at] = (x[row * n + at] - mean) * scale;
+                let mut value = (x[row * n + at] - mean) * scale;
+                if with_shortcut {
+                    value += shortcut[row * n + at];
+                }
+                y[row * n + at] = rectified(value, slope);
             }
         }
     }
 }
 
-/// Statistics of every chunk of `x [rows, n]` and `g [rows, n]`: those of [`summarise`], then the mean of g
-/// and the sum of products of deviations.
+/// g' = g where y is above 0, slope · g elsewhere.
+#[cube]
+fn passed(y: f32, g: f32, slope: f32) -> f32 {
+    let mut found = g;
+    if !(y > 0.0f32) {
+        found = slope * g;
+    }
+    found
+}
+
+/// Statistics of every chunk of `x [rows, n]` and of g' from `y` and `g [rows, n]`: those of [`summarise`], then the mean of
+/// g' and the sum of products of deviations.
 #[cube(launch_unchecked)]
 pub(super) fn summarise_with_gradient(
     x: &[f32],
+    y: &[f32],
     g: &[f32],
     parts: &mut [f32],
     rows: usize,
     n: usize,
     chunks: usize,
+    slope: f32,
 ) {
     let mut stats = Shared::<[f32]>::new_slice(comptime![shared_floats(true)]);
     let unit = UNIT_POS as usize;
@@ -230,7 +266,7 @@ pub(super) fn summarise_with_gradient(
         gradients[k] = 0.0f32;
         if exists && at < n {
             values[k] = x[row * n + at] - origin;
-            gradients[k] = g[row * n + at];
+            gradients[k] = passed(y[row * n + at], g[row * n + at], slope);
             count += 1.0f32;
         }
         sum += values[k];
@@ -267,16 +303,20 @@ pub(super) fn summarise_with_gradient(
     }
 }
 
-/// ∂x from the statistics of [`summarise_with_gradient`].
+/// ∂x, and with `with_shortcut` ∂s = g', from the statistics of [`summarise_with_gradient`].
 #[cube(launch_unchecked)]
 pub(super) fn differentiate(
     x: &[f32],
+    y: &[f32],
     g: &[f32],
     parts: &[f32],
     x_grad: &mut [f32],
+    shortcut_grad: &mut [f32],
     rows: usize,
     n: usize,
     chunks: usize,
+    slope: f32,
+    #[comptime] with_shortcut: bool,
 ) {
     let mut stats = Shared::<[f32]>::new_slice(comptime![shared_floats(true)]);
     let unit = UNIT_POS as usize;
@@ -293,8 +333,12 @@ pub(super) fn differentiate(
         for k in 0..PER_UNIT {
             let at = first + k * UNITS;
             if at < n {
+                let gradient = passed(y[row * n + at], g[row * n + at], slope);
                 let unit_value = (x[row * n + at] - mean) * scale;
-                x_grad[row * n + at] = scale * (g[row * n + at] - gradient_mean - unit_value * along);
+                x_grad[row * n + at] = scale * (gradient - gradient_mean - unit_value * along);
+                if with_shortcut {
+                    shortcut_grad[row * n + at] = gradient;
+                }
             }
         }
     }

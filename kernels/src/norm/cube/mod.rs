@@ -1,8 +1,8 @@
 //! Row normalisation on CubeCL devices, in two launches each way.
 //!
 //! 1. A cube reads a chunk of a row once and writes its statistics: mean and sum of squared deviations of x, and
-//!    for the gradient also the mean of g and the sum of products of deviations of x and g.
-//! 2. A cube merges the statistics of all chunks of its row and writes its chunk of the result.
+//!    for the gradient also the mean of g and the sum of products of deviations of x and g, where g is the gradient that φ lets pass.
+//! 2. A cube merges the statistics of all chunks of its row and writes its chunk of the result, shortcut and rectifier included.
 //!
 //! Statistics are taken of `x − x₀` with x₀ the median of a row's first, middle and last value, so that neither a
 //! large offset nor an outlier costs digits, and a constant row becomes exactly 0. They are formed over 16 values in two passes in registers

@@ -15,6 +15,7 @@
 //! Axis order is `[batch, channel, z, y, x]` throughout; tokens are `[batch, token, channel]` with x fastest.
 
 pub mod config;
+pub mod cost;
 pub mod inference;
 pub mod initialiser;
 pub mod intensity;
@@ -26,6 +27,7 @@ pub mod network;
 pub mod shapes;
 
 pub use config::{ConfigError, EmMambaConfig, Preset};
+pub use cost::ForwardCost;
 pub use inference::{Network, NetworkError};
 pub use intensity::IntensityRule;
 pub use metadata::{ModelMetadata, Provenance};

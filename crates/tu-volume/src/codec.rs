@@ -125,7 +125,7 @@ macro_rules! whole_chunk_codec {
                 decoded: zarrs::array::ArrayBytesRaw<'a>,
                 options: &zarrs::array::CodecOptions,
             ) -> Result<zarrs::array::ArrayBytesRaw<'a>, CodecError> {
-                self.compress(decoded, options)
+                self.compress(&decoded, options)
             }
 
             fn decode<'a>(
@@ -134,7 +134,7 @@ macro_rules! whole_chunk_codec {
                 decoded: &BytesRepresentation,
                 options: &zarrs::array::CodecOptions,
             ) -> Result<zarrs::array::ArrayBytesRaw<'a>, CodecError> {
-                self.decompress(encoded, decoded, options)
+                self.decompress(&encoded, decoded, options)
             }
         }
     };

@@ -149,7 +149,7 @@ impl VolumeError {
         matches!(self, Self::Http { retryable: true, .. })
     }
 
-    pub(crate) fn metadata(input: &str, cause: impl ToString) -> Self {
+    pub(crate) fn metadata(input: &str, cause: impl std::fmt::Display) -> Self {
         Self::Metadata {
             input: input.to_owned(),
             cause: cause.to_string(),
@@ -157,7 +157,7 @@ impl VolumeError {
         }
     }
 
-    pub(crate) fn unsupported(input: &str, cause: impl ToString, remedy: &str) -> Self {
+    pub(crate) fn unsupported(input: &str, cause: impl std::fmt::Display, remedy: &str) -> Self {
         Self::Unsupported { input: input.to_owned(), cause: cause.to_string(), remedy: remedy.to_owned() }
     }
 

@@ -24,7 +24,7 @@ struct Inner {
 
 enum Reader {
     Zarr(Box<ZarrReader>),
-    Precomputed(PrecomputedReader),
+    Precomputed(Box<PrecomputedReader>),
 }
 
 impl std::fmt::Debug for Volume {
@@ -73,7 +73,7 @@ impl Volume {
             && let Some(opened) = now(precomputed::info::open(&source, &shown, scale))?
         {
             let description = opened.description.clone();
-            let reader = Reader::Precomputed(PrecomputedReader(opened));
+            let reader = Reader::Precomputed(Box::new(PrecomputedReader(opened)));
             return Ok(Self(Arc::new(Inner { url, description, reader })));
         }
         Err(parsed.nothing_there())

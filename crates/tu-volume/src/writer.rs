@@ -69,16 +69,16 @@ impl VolumeWriter {
     ///
     /// # Errors
     /// If something is there already, the specification makes no sense, or the file system refuses.
-    pub fn create(url: &str, spec: NewVolume) -> Result<Self, VolumeError> {
-        check_spec(url, &spec)?;
+    pub fn create(url: &str, spec: &NewVolume) -> Result<Self, VolumeError> {
+        check_spec(url, spec)?;
         let (root, is_zarr) = target(url)?;
         let sink = if is_zarr {
             let groups: Vec<FileSource> =
                 groups_above(&root).into_iter().map(|p| FileSource::new(p.to_owned())).collect();
-            Sink::Zarr(Box::new(ZarrWriter::create(&FileSource::new(root.clone()), &groups, url, &spec)?))
+            Sink::Zarr(Box::new(ZarrWriter::create(&FileSource::new(root.clone()), &groups, url, spec)?))
         } else {
             let source = Source::File(FileSource::new(root));
-            Sink::Precomputed(Box::new(PrecomputedWriter::create(&source, url, &spec)?))
+            Sink::Precomputed(Box::new(PrecomputedWriter::create(&source, url, spec)?))
         };
         Ok(Self::new(url, sink))
     }
@@ -87,8 +87,8 @@ impl VolumeWriter {
     ///
     /// # Errors
     /// As [`create`](Self::create).
-    pub fn create_in_group(url: &str, array_name: &str, spec: NewVolume) -> Result<Self, VolumeError> {
-        check_spec(url, &spec)?;
+    pub fn create_in_group(url: &str, array_name: &str, spec: &NewVolume) -> Result<Self, VolumeError> {
+        check_spec(url, spec)?;
         check_relative(url, array_name)?;
         let (root, _) = target(url)?;
         let mut groups: Vec<FileSource> =
@@ -97,7 +97,7 @@ impl VolumeWriter {
         let files = group.child(array_name);
         groups.push(group);
         let url = format!("{}/{array_name}", url.split('|').next().unwrap_or(url).trim_end_matches('/'));
-        Ok(Self::new(&url, Sink::Zarr(Box::new(ZarrWriter::create(&files, &groups, &url, &spec)?))))
+        Ok(Self::new(&url, Sink::Zarr(Box::new(ZarrWriter::create(&files, &groups, &url, spec)?))))
     }
 
     /// Continues a volume that this program made, finished or not.

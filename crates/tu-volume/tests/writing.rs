@@ -44,7 +44,7 @@ fn every_type_comes_back_in_both_formats_with_its_geometry() {
     for path in &paths {
         for data_type in [DataType::U8, DataType::U16, DataType::U32, DataType::U64, DataType::F32] {
             let path = path.replace("/v", &format!("/{data_type}"));
-            let writer = VolumeWriter::create(&path, spec(data_type)).unwrap();
+            let writer = VolumeWriter::create(&path, &spec(data_type)).unwrap();
             let region = everything();
             match data_type {
                 DataType::U8 => {
@@ -84,7 +84,7 @@ fn channels_come_back_in_both_formats() {
     let (_folder, paths) = outputs();
     for path in &paths {
         let spec = NewVolume { channels: Some(3), ..spec(DataType::F32) };
-        let writer = VolumeWriter::create(path, spec).unwrap();
+        let writer = VolumeWriter::create(path, &spec).unwrap();
         let values: Vec<f32> = (0..3 * 7 * 9 * 11).map(|i| i as f32 / 7.0).collect();
         writer.write_channels_f32(&everything(), &values).unwrap();
         let message = writer.write_f32(&everything(), &values[..693]).unwrap_err().to_string();
@@ -110,7 +110,7 @@ proptest! {
     ) {
         let (_folder, paths) = outputs();
         let path = &paths[usize::from(precomputed)];
-        let writer = VolumeWriter::create(path, spec(DataType::U32)).unwrap();
+        let writer = VolumeWriter::create(path, &spec(DataType::U32)).unwrap();
         let mut memory = vec![0_u64; 7 * 9 * 11];
         for (number, ((z, y, x), (dz, dy, dx))) in boxes.into_iter().enumerate() {
             let shape = [dz.min(7 - z as usize), dy.min(9 - y as usize), dx.min(11 - x as usize)];
@@ -130,7 +130,7 @@ proptest! {
 fn threads_may_share_chunks() {
     let (_folder, paths) = outputs();
     for path in &paths {
-        let writer = VolumeWriter::create(path, spec(DataType::U64)).unwrap();
+        let writer = VolumeWriter::create(path, &spec(DataType::U64)).unwrap();
         std::thread::scope(|scope| {
             for y in 0..9 {
                 let writer = &writer;
@@ -152,7 +152,7 @@ fn threads_may_share_chunks() {
 fn an_unfinished_volume_is_refused_until_it_is_continued_and_finished() {
     let (_folder, paths) = outputs();
     for path in &paths {
-        let writer = VolumeWriter::create(path, spec(DataType::U64)).unwrap();
+        let writer = VolumeWriter::create(path, &spec(DataType::U64)).unwrap();
         let half = Region::new([0; 3], [3, 9, 11]);
         writer.write_u64(&half, &counting(297)).unwrap();
         writer.set_attribute("done", json!(1)).unwrap();
@@ -161,7 +161,7 @@ fn an_unfinished_volume_is_refused_until_it_is_continued_and_finished() {
         let message = error.to_string();
         assert!(matches!(error, VolumeError::Unfinished { .. }), "{message}");
         assert!(message.contains(path.as_str()) && message.contains("--resume"), "{message}");
-        assert!(matches!(VolumeWriter::create(path, spec(DataType::U64)), Err(VolumeError::Exists { .. })));
+        assert!(matches!(VolumeWriter::create(path, &spec(DataType::U64)), Err(VolumeError::Exists { .. })));
 
         let writer = VolumeWriter::open_existing(path).unwrap();
         assert!(!writer.is_complete());
@@ -191,7 +191,7 @@ fn several_arrays_share_a_group() {
     let folder = tempdir().unwrap();
     let group = folder.path().join("phantom.zarr").display().to_string();
     for (name, data_type) in [("raw", DataType::U8), ("labels", DataType::U64)] {
-        let writer = VolumeWriter::create_in_group(&group, name, spec(data_type)).unwrap();
+        let writer = VolumeWriter::create_in_group(&group, name, &spec(data_type)).unwrap();
         if name == "raw" {
             writer.write_u8(&everything(), &[7; 693])
         } else {
@@ -214,7 +214,7 @@ fn several_arrays_share_a_group() {
 fn what_was_written_is_read_over_http_too() {
     let (folder, paths) = outputs();
     for path in &paths {
-        let writer = VolumeWriter::create(path, spec(DataType::U64)).unwrap();
+        let writer = VolumeWriter::create(path, &spec(DataType::U64)).unwrap();
         writer.write_u64(&everything(), &counting(693)).unwrap();
         writer.finish().unwrap();
     }
@@ -243,7 +243,7 @@ fn precomputed_is_laid_out_as_neuroglancer_expects() {
         channels: Some(2),
         ..spec(DataType::U8)
     };
-    let writer = VolumeWriter::create(&path, spec).unwrap();
+    let writer = VolumeWriter::create(&path, &spec).unwrap();
     writer.write_channels_u8(&Region::new([0; 3], [2, 3, 4]), &(0..48).collect::<Vec<u8>>()).unwrap();
     writer.finish().unwrap();
     let root = Path::new(&path);
@@ -272,7 +272,7 @@ fn precomputed_is_laid_out_as_neuroglancer_expects() {
 #[test]
 fn labels_are_marked_as_a_segmentation() {
     let (_folder, [_, path]) = outputs();
-    VolumeWriter::create(&path, spec(DataType::U64)).unwrap().finish().unwrap();
+    VolumeWriter::create(&path, &spec(DataType::U64)).unwrap().finish().unwrap();
     let info: Value = serde_json::from_slice(&fs::read(Path::new(&path).join("info")).unwrap()).unwrap();
     assert_eq!((&info["type"], &info["data_type"]), (&json!("segmentation"), &json!("uint64")));
 }
@@ -280,7 +280,7 @@ fn labels_are_marked_as_a_segmentation() {
 #[test]
 fn zarr_carries_ome_metadata_in_nanometres() {
     let (_folder, [path, _]) = outputs();
-    VolumeWriter::create(&path, spec(DataType::U8)).unwrap().finish().unwrap();
+    VolumeWriter::create(&path, &spec(DataType::U8)).unwrap().finish().unwrap();
     let image: Value =
         serde_json::from_slice(&fs::read(Path::new(&path).join("zarr.json")).unwrap()).unwrap();
     assert_eq!(
@@ -319,21 +319,21 @@ fn volumes_that_make_no_sense_are_not_made() {
         NewVolume { voxel_nm_zyx: Some([f64::NAN, 1.0, 1.0]), ..good() },
     ] {
         for path in [&zarr, &precomputed] {
-            let error = VolumeWriter::create(path, bad.clone()).unwrap_err();
+            let error = VolumeWriter::create(path, &bad).unwrap_err();
             assert!(matches!(error, VolumeError::Metadata { .. }), "{error}");
         }
     }
-    assert!(VolumeWriter::create(&precomputed, NewVolume { voxel_nm_zyx: None, ..good() }).is_err());
+    assert!(VolumeWriter::create(&precomputed, &NewVolume { voxel_nm_zyx: None, ..good() }).is_err());
     assert!(files(folder.path()).is_empty());
     for url in ["https://host/x.zarr", "x|n5:", "x.zarr|zarr2:", "n5://x"] {
-        assert!(matches!(VolumeWriter::create(url, good()), Err(VolumeError::Unsupported { .. })), "{url}");
+        assert!(matches!(VolumeWriter::create(url, &good()), Err(VolumeError::Unsupported { .. })), "{url}");
     }
 }
 
 #[test]
 fn writes_of_the_wrong_type_length_or_place_are_refused() {
     let (_folder, [path, _]) = outputs();
-    let writer = VolumeWriter::create(&path, spec(DataType::U32)).unwrap();
+    let writer = VolumeWriter::create(&path, &spec(DataType::U32)).unwrap();
     let region = Region::new([0; 3], [1, 1, 2]);
     assert!(matches!(writer.write_u64(&region, &[1, 2]), Err(VolumeError::DataType { .. })));
     assert!(matches!(writer.write_u32(&region, &[1]), Err(VolumeError::Region { .. })));

@@ -249,7 +249,11 @@ mod tests {
             let difference = |i: usize, of_x: bool| {
                 let moved = |by: f32| {
                     let (mut x, mut s) = (x.clone(), shortcut.clone());
-                    if of_x { x[i] += by } else { s[i] += by }
+                    if of_x {
+                        x[i] += by
+                    } else {
+                        s[i] += by
+                    }
                     value(&x, &s)
                 };
                 (moved(step) - moved(-step)) / (2.0 * f64::from(step))
@@ -263,7 +267,10 @@ mod tests {
                     ("x", found.x[i], difference(i, true)),
                     ("shortcut", found.shortcut.as_ref().unwrap()[i], difference(i, false)),
                 ] {
-                    assert!((f64::from(found) - expected).abs() < 3e-3, "{name}[{i}], slope {slope}: {found} {expected}");
+                    assert!(
+                        (f64::from(found) - expected).abs() < 3e-3,
+                        "{name}[{i}], slope {slope}: {found} {expected}"
+                    );
                 }
             }
         }

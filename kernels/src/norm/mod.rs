@@ -80,7 +80,10 @@ pub fn normalise_rows(x: Tensor<2>) -> Tensor<2> {
 /// # Panics
 /// When the shapes differ or the slope is negative.
 pub fn normalise_rows_rectified(x: Tensor<2>, shortcut: Option<Tensor<2>>, slope: f32) -> Tensor<2> {
-    assert!(slope >= 0.0, "row normalisation: the slope {slope} is negative; the sign of a result must show the side it came from");
+    assert!(
+        slope >= 0.0,
+        "row normalisation: the slope {slope} is negative; the sign of a result must show the side it came from"
+    );
     if let Some(shortcut) = &shortcut {
         let (rows, expected) = (shortcut.dims(), x.dims());
         assert!(rows == expected, "row normalisation: the shortcut is {rows:?}, the rows are {expected:?}");

@@ -51,9 +51,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
     let made = phantom(&config)?;
     let neurites = made.labels.iter().copied().max().unwrap_or(0);
     let whole = Region { origin_zyx: [0; 3], shape_zyx: config.shape_zyx };
-    let raw = VolumeWriter::create_in_group(&options.out, "raw", spec(DataType::U8))?;
+    let raw = VolumeWriter::create_in_group(&options.out, "raw", &spec(DataType::U8))?;
     raw.write_u8(&whole, &made.raw)?;
-    let labels = VolumeWriter::create_in_group(&options.out, "labels", spec(DataType::U64))?;
+    let labels = VolumeWriter::create_in_group(&options.out, "labels", &spec(DataType::U64))?;
     labels.write_u64(&whole, &made.labels)?;
     raw.finish()?;
     labels.finish()?;

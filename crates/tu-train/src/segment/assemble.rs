@@ -37,7 +37,7 @@ impl LabelOutput {
         let shape_zyx = roi.shape_zyx();
         let writer = VolumeWriter::create(
             url,
-            NewVolume {
+            &NewVolume {
                 shape_zyx,
                 channels: None,
                 data_type: DataType::U64,

@@ -196,7 +196,7 @@ impl AffinitySink {
             let channels = serde_json::json!(["affinity_z", "affinity_y", "affinity_x"]);
             VolumeWriter::create(
                 url,
-                NewVolume {
+                &NewVolume {
                     shape_zyx: roi.shape_zyx(),
                     channels: Some(3),
                     data_type: match stored {

@@ -56,17 +56,17 @@ impl Blosc {
         Some(self.configuration.clone())
     }
 
-    fn compress<'a>(&self, _: ArrayBytesRaw<'a>, _: &CodecOptions) -> Result<ArrayBytesRaw<'a>, CodecError> {
+    fn compress(&self, _: &[u8], _: &CodecOptions) -> Result<ArrayBytesRaw<'static>, CodecError> {
         Err(CodecError::Other("blosc is read only; write gzip or zstd".to_owned()))
     }
 
-    fn decompress<'a>(
+    fn decompress(
         &self,
-        encoded: ArrayBytesRaw<'a>,
+        encoded: &[u8],
         decoded: &BytesRepresentation,
         _: &CodecOptions,
-    ) -> Result<ArrayBytesRaw<'a>, CodecError> {
-        decode(&encoded, limit(decoded)?).map(Cow::Owned).map_err(CodecError::Other)
+    ) -> Result<ArrayBytesRaw<'static>, CodecError> {
+        decode(encoded, limit(decoded)?).map(Cow::Owned).map_err(CodecError::Other)
     }
 }
 

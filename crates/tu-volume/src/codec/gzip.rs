@@ -44,23 +44,19 @@ impl Gzip {
         serde_json::from_value(serde_json::json!({ "level": self.level })).ok()
     }
 
-    fn compress<'a>(
-        &self,
-        decoded: ArrayBytesRaw<'a>,
-        _: &CodecOptions,
-    ) -> Result<ArrayBytesRaw<'a>, CodecError> {
+    fn compress(&self, decoded: &[u8], _: &CodecOptions) -> Result<ArrayBytesRaw<'static>, CodecError> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(self.level));
-        encoder.write_all(&decoded)?;
+        encoder.write_all(decoded)?;
         Ok(Cow::Owned(encoder.finish()?))
     }
 
-    fn decompress<'a>(
+    fn decompress(
         &self,
-        encoded: ArrayBytesRaw<'a>,
+        encoded: &[u8],
         decoded: &BytesRepresentation,
         _: &CodecOptions,
-    ) -> Result<ArrayBytesRaw<'a>, CodecError> {
-        read_bounded(MultiGzDecoder::new(encoded.as_ref()), limit(decoded)?).map(Cow::Owned)
+    ) -> Result<ArrayBytesRaw<'static>, CodecError> {
+        read_bounded(MultiGzDecoder::new(encoded), limit(decoded)?).map(Cow::Owned)
     }
 }
 

@@ -46,29 +46,25 @@ impl Zstd {
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    fn compress<'a>(
-        &self,
-        decoded: ArrayBytesRaw<'a>,
-        _: &CodecOptions,
-    ) -> Result<ArrayBytesRaw<'a>, CodecError> {
+    fn compress(&self, decoded: &[u8], _: &CodecOptions) -> Result<ArrayBytesRaw<'static>, CodecError> {
         // The bulk interface writes the content size into the header, which other readers rely on.
         let mut compressor = zstd::bulk::Compressor::new(self.level)?;
         compressor.include_checksum(self.checksum)?;
-        Ok(Cow::Owned(compressor.compress(&decoded)?))
+        Ok(Cow::Owned(compressor.compress(decoded)?))
     }
 
     #[cfg(target_arch = "wasm32")]
-    fn compress<'a>(&self, _: ArrayBytesRaw<'a>, _: &CodecOptions) -> Result<ArrayBytesRaw<'a>, CodecError> {
+    fn compress(&self, _: &[u8], _: &CodecOptions) -> Result<ArrayBytesRaw<'static>, CodecError> {
         Err(CodecError::Other("volumes are not written in the browser".to_owned()))
     }
 
-    fn decompress<'a>(
+    fn decompress(
         &self,
-        encoded: ArrayBytesRaw<'a>,
+        encoded: &[u8],
         decoded: &BytesRepresentation,
         _: &CodecOptions,
-    ) -> Result<ArrayBytesRaw<'a>, CodecError> {
-        decompress(&encoded, limit(decoded)?).map(Cow::Owned)
+    ) -> Result<ArrayBytesRaw<'static>, CodecError> {
+        decompress(encoded, limit(decoded)?).map(Cow::Owned)
     }
 }
 

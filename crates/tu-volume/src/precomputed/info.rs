@@ -33,11 +33,7 @@ pub(crate) async fn open<S: MetadataSource>(
     let bad = |cause: String| VolumeError::metadata(&input, cause);
     let kind = info.get("@type").and_then(Value::as_str).unwrap_or("neuroglancer_multiscale_volume");
     if kind != "neuroglancer_multiscale_volume" {
-        return Err(VolumeError::unsupported(
-            &input,
-            format!("{kind}"),
-            "give an image or segmentation volume",
-        ));
+        return Err(VolumeError::unsupported(&input, kind, "give an image or segmentation volume"));
     }
     let name = info.get("data_type").and_then(Value::as_str).unwrap_or_default();
     let data_type =

@@ -40,7 +40,7 @@ impl ZarrWriter {
         }
         for group in groups {
             if now(Source::File(group.clone()).document("zarr.json"))?.is_none() {
-                store_document(group, &group_document(Map::new()))?;
+                store_document(group, &group_document(&Map::new()))?;
             }
         }
         let (image, array) = documents_of(spec);
@@ -141,7 +141,7 @@ fn store_document(folder: &FileSource, document: &Value) -> Result<(), VolumeErr
     folder.write("zarr.json", format!("{document:#}\n").as_bytes())
 }
 
-fn group_document(attributes: Map<String, Value>) -> Value {
+fn group_document(attributes: &Map<String, Value>) -> Value {
     json!({ "zarr_format": 3, "node_type": "group", "attributes": attributes })
 }
 
@@ -205,5 +205,5 @@ fn documents_of(spec: &NewVolume) -> (Value, Value) {
         "attributes": attributes,
         "dimension_names": per_axis(spec, "c", ["z", "y", "x"]),
     });
-    (group_document(of_image), array)
+    (group_document(&of_image), array)
 }

@@ -24,6 +24,7 @@
     reason = "vector instructions behind run-time detection; every block says why it is sound"
 )]
 
+pub mod causal_conv;
 pub mod conv;
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -31,12 +32,18 @@ pub mod cpu;
 pub mod cube;
 #[cfg(feature = "flex")]
 mod flex_tensor;
+pub mod gate;
+pub mod layer_norm;
 pub mod norm;
+mod precision;
 pub mod reference;
 pub mod scan;
 #[cfg(feature = "autodiff")]
 pub mod selfcheck;
 
+pub use causal_conv::causal_conv_silu;
 pub use conv::conv_same;
+pub use gate::gated_direction_sum;
+pub use layer_norm::layer_norm_tokens;
 pub use norm::normalise_rows;
-pub use scan::{ScanShape, selective_scan};
+pub use scan::{ScanOrder, ScanShape, selective_scan};

@@ -2,7 +2,7 @@
 
 /// Instruction sets a loop body is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
+pub(crate) enum Level {
     /// What the target always has.
     Baseline,
     /// AVX2 with fused multiply-add.
@@ -14,12 +14,12 @@ pub(super) enum Level {
 }
 
 /// Whether multiply-add is a single instruction on every machine of this target.
-pub(super) const BASELINE_FUSED: bool = cfg!(target_arch = "aarch64");
+pub(crate) const BASELINE_FUSED: bool = cfg!(target_arch = "aarch64");
 
 impl Level {
     /// The best that this machine has.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         use std::arch::is_x86_feature_detected as has;
         if has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw") && has!("fma") {
             Self::Avx512
@@ -32,7 +32,7 @@ impl Level {
 
     /// The best that this machine has.
     #[cfg(not(target_arch = "x86_64"))]
-    pub(super) fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         Self::Baseline
     }
 }
@@ -67,4 +67,4 @@ macro_rules! for_every_level {
         }
     };
 }
-pub(super) use for_every_level;
+pub(crate) use for_every_level;

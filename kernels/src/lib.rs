@@ -17,7 +17,10 @@
 //! | Cube | `wgpu`, `webgpu`, `cuda` | `cube`: chunked along the sequence |
 //! | Autodiff | `autodiff` | [`scan`]: one graph node, states recomputed in the backward pass |
 //!
-//! [`reference`] is the same mathematics in f64, written for clarity; the tests compare everything with it.
+//! The other operations have modules of their own, built alike: [`layer_norm`] turns a volume into tokens,
+//! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks.
+//!
+//! [`reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
 
 #![allow(
     unsafe_code,

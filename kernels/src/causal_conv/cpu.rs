@@ -14,6 +14,9 @@ use crate::cpu::simd::{Level, for_every_level};
 use crate::cpu::tasks::{PIECE, fill, map_over};
 use crate::cpu::{LANES, Lanes};
 
+/// Taps of published networks; loops over them are unrolled.
+const USUAL: usize = 4;
+
 /// A convolution's inputs as contiguous slices, see [`causal_conv_silu`](crate::causal_conv_silu()).
 #[derive(Clone, Copy, Debug)]
 pub struct ConvSlices<'a> {
@@ -111,13 +114,21 @@ for_every_level! {
 
 #[inline(always)]
 fn convolve_body<const FUSED: bool>(rows: Rows, first: usize, v: &mut [f32]) {
-    let ConvSlices { length, channels, taps, .. } = *rows.inputs;
+    match rows.inputs.taps {
+        USUAL => convolve_taps::<FUSED>(rows, USUAL, first, v),
+        taps => convolve_taps::<FUSED>(rows, taps, first, v),
+    }
+}
+
+#[inline(always)]
+fn convolve_taps<const FUSED: bool>(rows: Rows, taps: usize, first: usize, v: &mut [f32]) {
+    let ConvSlices { length, channels, .. } = *rows.inputs;
     let mut window = Vec::with_capacity(taps);
     for (row, v) in v.chunks_exact_mut(channels).enumerate() {
         let (sequence, position) = ((first + row) / length, (first + row) % length);
         rows.slide(&mut window, sequence, position, row == 0 || position == 0);
         for at in (0..channels).step_by(LANES) {
-            let mut value = rows.before_silu::<FUSED>(&window, at);
+            let mut value = rows.before_silu::<FUSED>(&window[..taps], at);
             for value in &mut value {
                 *value *= sigmoid_with::<FUSED>(*value);
             }
@@ -192,8 +203,21 @@ for_every_level! {
 }
 
 #[inline(always)]
-fn differentiate_body<const FUSED: bool>(rows: Rows, v_grad: &[f32], mut stretch: Stretch) -> Vec<f32> {
-    let ConvSlices { length, channels, taps, order, .. } = *rows.inputs;
+fn differentiate_body<const FUSED: bool>(rows: Rows, v_grad: &[f32], stretch: Stretch) -> Vec<f32> {
+    match rows.inputs.taps {
+        USUAL => differentiate_taps::<FUSED>(rows, USUAL, v_grad, stretch),
+        taps => differentiate_taps::<FUSED>(rows, taps, v_grad, stretch),
+    }
+}
+
+#[inline(always)]
+fn differentiate_taps<const FUSED: bool>(
+    rows: Rows,
+    taps: usize,
+    v_grad: &[f32],
+    mut stretch: Stretch,
+) -> Vec<f32> {
+    let ConvSlices { length, channels, order, .. } = *rows.inputs;
     let Range { start, end } = stretch.positions;
     let mut sums = vec![0.0; (taps + 1) * channels];
     let until = (end + taps - 1).min(length);
@@ -203,7 +227,7 @@ fn differentiate_body<const FUSED: bool>(rows: Rows, v_grad: &[f32], mut stretch
         rows.slide(&mut window, stretch.sequence, position, position == start);
         let v_grad = &v_grad[(stretch.sequence * length + position) * channels..][..channels];
         for at in (0..channels).step_by(LANES) {
-            let value = rows.before_silu::<FUSED>(&window, at);
+            let value = rows.before_silu::<FUSED>(&window[..taps], at);
             let grad = load(v_grad, at);
             let mut change = [0.0; LANES];
             for i in 0..LANES {
@@ -212,7 +236,7 @@ fn differentiate_body<const FUSED: bool>(rows: Rows, v_grad: &[f32], mut stretch
             }
             store(q, at, &change);
             if position < end {
-                for (tokens, sums) in window.iter().zip(sums.chunks_exact_mut(channels)) {
+                for (tokens, sums) in window[..taps].iter().zip(sums.chunks_exact_mut(channels)) {
                     let (tokens, mut sum) = (load(tokens, at), load(sums, at));
                     for i in 0..LANES {
                         sum[i] = multiply_add::<FUSED>(tokens[i], change[i], sum[i]);

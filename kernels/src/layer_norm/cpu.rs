@@ -52,6 +52,24 @@ fn read(x: &[f32], length: usize, first: usize, tile: &mut [Tile]) {
     }
 }
 
+/// Writes the tokens of a tile, as many as `y [tokens, C]` has.
+#[inline(always)]
+fn write(tile: &[Tile], y: &mut [f32]) {
+    let channels = tile.len();
+    let (blocks, rest) = tile.as_chunks::<8>();
+    for (t, y) in y.chunks_exact_mut(channels).enumerate().take(TOKENS) {
+        let (y_blocks, y_rest) = y.as_chunks_mut::<8>();
+        for (y, block) in y_blocks.iter_mut().zip(blocks) {
+            for (y, x) in y.iter_mut().zip(block) {
+                *y = x[t];
+            }
+        }
+        for (y, x) in y_rest.iter_mut().zip(rest) {
+            *y = x[t];
+        }
+    }
+}
+
 /// Turns x of a tile into x̂ and returns r.
 #[inline(always)]
 fn standardise<const FUSED: bool>(tile: &mut [Tile]) -> Tile {
@@ -101,11 +119,7 @@ fn normalise_body<const FUSED: bool>(x: &[f32], weight: &[f32], bias: &[f32], fi
                 x[t] = multiply_add::<FUSED>(x[t], *weight, *bias);
             }
         }
-        for (t, y) in y.chunks_exact_mut(channels).enumerate() {
-            for (y, x) in y.iter_mut().zip(&tile) {
-                *y = x[t];
-            }
-        }
+        write(&tile, y);
     }
 }
 

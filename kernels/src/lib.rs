@@ -17,13 +17,17 @@
 //! | Cube | `wgpu`, `webgpu`, `cuda` | `cube`: chunked along the sequence |
 //! | Autodiff | `autodiff` | [`scan`]: one graph node, states recomputed in the backward pass |
 //!
-//! [`reference`] is the same mathematics in f64, written for clarity; the tests compare everything with it.
+//! The other operations have modules of their own, built alike: [`layer_norm`] turns a volume into tokens,
+//! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks.
+//!
+//! [`reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
 
 #![allow(
     unsafe_code,
     reason = "vector instructions behind run-time detection; every block says why it is sound"
 )]
 
+pub mod causal_conv;
 pub mod conv;
 #[cfg(feature = "flex")]
 pub mod cpu;
@@ -31,12 +35,18 @@ pub mod cpu;
 pub mod cube;
 #[cfg(feature = "flex")]
 mod flex_tensor;
+pub mod gate;
+pub mod layer_norm;
 pub mod norm;
+mod precision;
 pub mod reference;
 pub mod scan;
 #[cfg(feature = "autodiff")]
 pub mod selfcheck;
 
+pub use causal_conv::causal_conv_silu;
 pub use conv::conv_same;
+pub use gate::gated_direction_sum;
+pub use layer_norm::layer_norm_tokens;
 pub use norm::{normalise_rows, normalise_rows_rectified};
-pub use scan::{ScanShape, selective_scan};
+pub use scan::{ScanOrder, ScanShape, selective_scan};

@@ -2,11 +2,8 @@
 
 use super::math::{exp_with, multiply_add, softplus_with};
 use super::simd::{Level, for_every_level};
-use super::tasks::{Plan, Task, fill, map};
+use super::tasks::{PIECE, Plan, Task, fill, map};
 use super::{LANES, Lanes, ScanSlices};
-
-/// Elements one thread transforms at a time where every element stands alone.
-const PIECE: usize = 1 << 14;
 
 /// `y` `[B, L, E]` of a scan, on all threads.
 pub fn forward(inputs: &ScanSlices) -> Vec<f32> {

@@ -2,7 +2,7 @@
 
 /// `a b + c`, fused where the instruction exists (`FUSED`); without it the library call would be far slower.
 #[inline(always)]
-pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
@@ -21,7 +21,7 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 /// `x = n ln 2 + r`, `|r| ≤ ln 2 / 2`; Taylor's polynomial of degree 7 for `eʳ` (truncation 5e-9); the
 /// exponent bits take `2ⁿ`.
 #[inline(always)]
-pub(super) fn exp_with<const FUSED: bool>(x: f32) -> f32 {
+pub(crate) fn exp_with<const FUSED: bool>(x: f32) -> f32 {
     let bounded = if x < EXP_MIN { EXP_MIN } else { x };
     let bounded = if bounded > EXP_MAX { EXP_MAX } else { bounded };
     let shifted = multiply_add::<FUSED>(bounded, core::f32::consts::LOG2_E, ROUND);
@@ -48,7 +48,7 @@ pub(super) fn exp_with<const FUSED: bool>(x: f32) -> f32 {
 /// `max(x, 0) + ln(1 + t)` with `t = exp(−|x|)`, and `ln(1 + t) = 2 artanh s`, `s = t / (2 + t) ≤ 1/3`, so that
 /// small results keep their relative accuracy.
 #[inline(always)]
-pub(super) fn softplus_with<const FUSED: bool>(x: f32) -> f32 {
+pub(crate) fn softplus_with<const FUSED: bool>(x: f32) -> f32 {
     let t = exp_with::<FUSED>(-x.abs());
     let s = t / (2.0 + t);
     let q = s * s;
@@ -67,7 +67,7 @@ pub(super) fn softplus_with<const FUSED: bool>(x: f32) -> f32 {
 
 /// `1 / (1 + e⁻ˣ)` with a relative error below 5e-7 where the result exceeds 2.5e-38, 0 below.
 #[inline(always)]
-pub(super) fn sigmoid_with<const FUSED: bool>(x: f32) -> f32 {
+pub(crate) fn sigmoid_with<const FUSED: bool>(x: f32) -> f32 {
     let t = exp_with::<FUSED>(-x.abs());
     (if x < 0.0 { t } else { 1.0 }) / (1.0 + t)
 }

@@ -11,9 +11,10 @@
 mod backward;
 mod flex;
 mod forward;
+pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod simd;
-mod tasks;
+pub(crate) mod tasks;
 
 pub use backward::gradients;
 pub use forward::forward;
@@ -26,7 +27,7 @@ pub const LANES: usize = 16;
 pub const CHECKPOINT: usize = 64;
 
 /// One value per channel of a block.
-type Lanes = [f32; LANES];
+pub(crate) type Lanes = [f32; LANES];
 
 /// A scan's inputs as contiguous slices, see [`selective_scan`](crate::selective_scan) for their layout.
 #[derive(Clone, Copy, Debug)]

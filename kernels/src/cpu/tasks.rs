@@ -5,6 +5,8 @@ use core::ops::Range;
 use super::{LANES, Lanes};
 use crate::ScanShape;
 
+/// Floats that one thread transforms at a time where rows stand alone: they stay in its cache.
+pub(crate) const PIECE: usize = 1 << 14;
 /// Fewest tasks a scan should have; below, states are divided into groups.
 const TASKS_WANTED: usize = 4;
 /// Fewest states worth a group of their own.
@@ -115,9 +117,22 @@ pub(super) fn map<R>(count: usize, f: impl Fn(usize) -> R) -> Vec<R> {
     (0..count).map(f).collect()
 }
 
+/// `f` of every item, in the order of the items, computed on all threads.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn map_over<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
+    use rayon::iter::{IntoParallelIterator, ParallelIterator};
+    items.into_par_iter().map(f).collect()
+}
+
+/// `f` of every item, in the order of the items.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn map_over<T, R>(items: Vec<T>, f: impl Fn(T) -> R) -> Vec<R> {
+    items.into_iter().map(f).collect()
+}
+
 /// Fills pieces of `piece` elements of `out` with `f(first element, piece)`, on all threads.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) fn fill(out: &mut [f32], piece: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+pub(crate) fn fill(out: &mut [f32], piece: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     use rayon::iter::{IndexedParallelIterator, ParallelIterator};
     use rayon::slice::ParallelSliceMut;
     out.par_chunks_mut(piece.max(1)).enumerate().for_each(|(i, part)| f(i * piece.max(1), part));
@@ -125,7 +140,7 @@ pub(super) fn fill(out: &mut [f32], piece: usize, f: impl Fn(usize, &mut [f32]) 
 
 /// Fills pieces of `piece` elements of `out` with `f(first element, piece)`.
 #[cfg(target_arch = "wasm32")]
-pub(super) fn fill(out: &mut [f32], piece: usize, f: impl Fn(usize, &mut [f32])) {
+pub(crate) fn fill(out: &mut [f32], piece: usize, f: impl Fn(usize, &mut [f32])) {
     out.chunks_mut(piece.max(1)).enumerate().for_each(|(i, part)| f(i * piece.max(1), part));
 }
 

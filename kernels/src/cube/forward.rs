@@ -29,7 +29,7 @@ pub(super) fn softplus(x: f32) -> f32 {
 
 /// `1 / (1 + e⁻ˣ)` without overflow.
 #[cube]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     let t = f32::exp(-f32::abs(x));
     let mut top = 1.0f32;
     if x < 0.0f32 {

@@ -17,9 +17,10 @@
 
 mod backend;
 mod carry;
-mod forward;
+pub(crate) mod forward;
 mod gradients;
 pub(crate) mod launch;
+pub(crate) mod sums;
 
 pub use launch::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES, launches};
 

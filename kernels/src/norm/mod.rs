@@ -25,7 +25,9 @@ pub mod cube;
 mod flex;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
+
+use crate::precision::{in_f32, in_type};
 
 /// Added to the variance.
 pub const EPSILON: f32 = 1e-5;
@@ -96,9 +98,5 @@ pub fn normalise_rows_rectified(x: Tensor<2>, shortcut: Option<Tensor<2>>, slope
             <Dispatch as NormBackend>::normalise_rows_and_add(x, in_f32(shortcut).into_dispatch(), slope)
         }
     });
-    if dtype == DType::F32 { y } else { y.cast(dtype) }
-}
-
-fn in_f32(tensor: Tensor<2>) -> Tensor<2> {
-    if tensor.dtype() == DType::F32 { tensor } else { tensor.cast(DType::F32) }
+    in_type(y, dtype)
 }

@@ -3,13 +3,17 @@
 #[cfg(feature = "autodiff")]
 mod autodiff;
 mod backend;
+mod order;
 mod shape;
 
 pub use backend::{ScanBackend, ScanGradients, ScanKernels};
+pub use order::ScanOrder;
 pub use shape::{ScanShape, ScanShapeError};
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
+
+use crate::precision::{in_f32, in_type};
 
 /// Mamba-1 selective scan `y = Σ_n C h + D u` over token-major tensors (no gate).
 ///
@@ -73,10 +77,5 @@ pub fn selective_scan_in_chunks(
         in_f32(d).into_dispatch(),
         chunk,
     );
-    let y = Tensor::from_dispatch(y);
-    if dtype == DType::F32 { y } else { y.cast(dtype) }
-}
-
-fn in_f32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.dtype() == DType::F32 { tensor } else { tensor.cast(DType::F32) }
+    in_type(Tensor::from_dispatch(y), dtype)
 }

@@ -8,6 +8,8 @@ pub(crate) mod adapter;
 pub(crate) mod convolution;
 #[cfg(feature = "autodiff")]
 pub(crate) mod normalisation;
+#[cfg(feature = "autodiff")]
+pub(crate) mod tokens;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use tu_kernels::reference::{ScanInputs, selective_scan_f64, selective_scan_gradients_f64};

@@ -8,16 +8,16 @@
 //! y_r = π_r⁻¹ scan(v, Δ = softplus(W_dt δ + b), A = −exp(A_log), B, C, D)
 //! out = W_out ((y_f + y_b + y_s) ⊙ SiLU(z))
 //! ```
-//! The gate is permuted along with x in the original, so it factors out of the sum and is applied once.
+//! The gate is permuted along with x in the original, so it factors out of the sum and is applied once. Neither a
+//! permuted x nor a y in raster order is ever stored: the convolution reads in the order of the scan, and the gated sum
+//! reads every y in its own.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
-use tu_kernels::selective_scan;
+use tu_kernels::{ScanOrder, causal_conv_silu, gated_direction_sum, selective_scan};
 
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use super::scan_order::ScanOrder;
 use crate::config::EmMambaConfig;
 use crate::initialiser::Initialiser;
 
@@ -53,40 +53,17 @@ impl Direction {
         }
     }
 
-    /// `x [B, L, E]` in raster order to y in raster order.
+    /// `x [B, L, E]` in raster order to y in the order of the scan.
     fn forward(&self, x: Tensor<3>, order: ScanOrder) -> Tensor<3> {
-        let v = silu(self.causal_conv(order.apply(x)));
-        let [_, n] = self.a_log.dims();
-        let projected = self.x_proj.forward(v.clone());
-        let [_, _, width] = projected.dims();
-        let rank = width - 2 * n;
-        let delta = self.dt_proj.forward(projected.clone().narrow(2, 0, rank));
-        let b = projected.clone().narrow(2, rank, n);
-        let c = projected.narrow(2, rank + n, n);
+        let [inner, n] = self.a_log.dims();
+        let [_, _, taps] = self.conv1d_weight.dims();
+        let weight = self.conv1d_weight.val().reshape([inner, taps]);
+        let v = causal_conv_silu(x, weight, self.conv1d_bias.val(), order);
+        let [width, _] = self.x_proj.weight.dims();
+        let [step, b, c] = self.x_proj.split(&v, [width - 2 * n, n, n]);
+        let delta = self.dt_proj.forward(step);
         let a = self.a_log.val().exp().neg();
-        order.invert(selective_scan(v, delta, a, b, c, self.d.val()))
-    }
-
-    /// out_t = b + Σ_k w_k x_{t − (K−1) + k}: output t sees t−K+1..=t, zeros before the start.
-    fn causal_conv(&self, x: Tensor<3>) -> Tensor<3> {
-        let [b, l, e] = x.dims();
-        let [_, _, k] = self.conv1d_weight.dims();
-        let padded = Tensor::cat(vec![Tensor::zeros([b, k - 1, e], &x.device()), x], 1);
-        let weight = self.conv1d_weight.val();
-        let mut sum = self.conv1d_bias.val().reshape([1, 1, e]);
-        let mut out: Option<Tensor<3>> = None;
-        for tap in 0..k {
-            let w = weight.clone().narrow(2, tap, 1).reshape([1, 1, e]);
-            let term = padded.clone().narrow(1, tap, l) * w;
-            out = Some(match out {
-                Some(y) => y + term,
-                None => term,
-            });
-        }
-        if let Some(y) = out {
-            sum = y + sum;
-        }
-        sum
+        selective_scan(v, delta, a, b, c, self.d.val())
     }
 }
 
@@ -117,17 +94,14 @@ impl TomMamba {
         }
     }
 
-    /// `[B, L, C]` to `[B, L, C]`; `slices` divides L.
+    /// Tokens `[B, L, C]` to a volume `[B, C, L]`; `slices` divides L.
     pub fn forward(&self, tokens: Tensor<3>, slices: usize) -> Tensor<3> {
-        let xz = self.in_proj.forward(tokens);
-        let [_, _, width] = xz.dims();
-        let inner = width / 2;
-        let x = xz.clone().narrow(2, 0, inner);
-        let z = xz.narrow(2, inner, inner);
-        let sum = self.forward_direction.forward(x.clone(), ScanOrder::Forward)
-            + self.backward_direction.forward(x.clone(), ScanOrder::Backward)
-            + self.slice_direction.forward(x, ScanOrder::InterSlice { slices });
-        self.out_proj.forward(sum * silu(z))
+        let [width, _] = self.in_proj.weight.dims();
+        let [x, z] = self.in_proj.split(&tokens, [width / 2; 2]);
+        let forward = self.forward_direction.forward(x.clone(), ScanOrder::Forward);
+        let backward = self.backward_direction.forward(x.clone(), ScanOrder::Backward);
+        let slice = self.slice_direction.forward(x, ScanOrder::InterSlice { slices });
+        self.out_proj.channels_first(gated_direction_sum(forward, backward, slice, z, slices))
     }
 }
 
@@ -161,9 +135,8 @@ impl MambaLayer {
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let slices = if self.nslices == 0 { d } else { self.nslices };
-        let tokens = x.clone().reshape([b, c, d * h * w]).swap_dims(1, 2);
-        let mixed = self.mamba.forward(self.norm.forward(tokens), slices);
-        let volume = mixed.swap_dims(1, 2).reshape([b, c, d, h, w]);
+        let tokens = self.norm.tokens_of(x.clone().reshape([b, c, d * h * w]));
+        let volume = self.mamba.forward(tokens, slices).reshape([b, c, d, h, w]);
         if self.residual { x + volume } else { volume }
     }
 }

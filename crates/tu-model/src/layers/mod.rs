@@ -8,7 +8,6 @@ pub mod mamba;
 pub mod mlp;
 pub mod norm;
 pub mod res_block;
-pub mod scan_order;
 pub mod up;
 
 pub use conv::Conv;

@@ -6,7 +6,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use tu_kernels::normalise_rows_rectified;
+use tu_kernels::{layer_norm_tokens, normalise_rows_rectified};
 
 use crate::initialiser::Initialiser;
 
@@ -25,7 +25,7 @@ pub fn rectified_instance_norm(x: Tensor<5>, shortcut: Option<Tensor<5>>, slope:
     normalise_rows_rectified(rows(x), shortcut.map(rows), slope).reshape(shape)
 }
 
-/// Layer normalisation over the last axis of `[B, L, C]`.
+/// Layer normalisation over channels.
 #[derive(Module, Debug)]
 pub struct LayerNorm {
     /// `[C]`, initially 1.
@@ -40,7 +40,12 @@ impl LayerNorm {
         Self { weight: init.constant([channels], 1.0), bias: init.constant([channels], 0.0) }
     }
 
-    /// Normalises every token.
+    /// Normalises every token of a volume `[B, C, L]` and returns tokens `[B, L, C]`.
+    pub fn tokens_of(&self, volume: Tensor<3>) -> Tensor<3> {
+        layer_norm_tokens(volume, self.weight.val(), self.bias.val())
+    }
+
+    /// Normalises every token of `[B, L, C]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [_, _, c] = x.dims();
         let mean = x.clone().mean_dim(2);

@@ -1,0 +1,92 @@
+//! Values and gradients, element by element.
+
+use cubecl::prelude::*;
+
+use crate::cube::forward::sigmoid;
+
+/// The place in `[B, L, E]`, inter-slice order, of an element in raster order.
+#[cube]
+fn inter_slice(id: usize, length: usize, channels: usize, slices: usize) -> usize {
+    let e = id % channels;
+    let token = id / channels % length;
+    let from = id / channels / length * length;
+    let plane = length / slices;
+    (from + token % plane * slices + token / plane) * channels + e
+}
+
+/// The place in `[B, L, E]`, reversed order, of an element in raster order.
+#[cube]
+fn reversed(id: usize, length: usize, channels: usize) -> usize {
+    let e = id % channels;
+    let token = id / channels % length;
+    let from = id / channels / length * length;
+    (from + length - 1 - token) * channels + e
+}
+
+/// The gated sum of `items` elements.
+#[cube(launch_unchecked)]
+pub(super) fn gate(
+    forward: &[f32],
+    backward: &[f32],
+    slice: &[f32],
+    z: &[f32],
+    out: &mut [f32],
+    length: usize,
+    channels: usize,
+    slices: usize,
+    items: usize,
+) {
+    let id = ABSOLUTE_POS;
+    if id < items {
+        let sum = forward[id]
+            + backward[reversed(id, length, channels)]
+            + slice[inter_slice(id, length, channels, slices)];
+        out[id] = sum * (z[id] * sigmoid(z[id]));
+    }
+}
+
+/// ∂z of `items` elements.
+#[cube(launch_unchecked)]
+pub(super) fn differentiate_gate(
+    forward: &[f32],
+    backward: &[f32],
+    slice: &[f32],
+    z: &[f32],
+    out_grad: &[f32],
+    z_grad: &mut [f32],
+    length: usize,
+    channels: usize,
+    slices: usize,
+    items: usize,
+) {
+    let id = ABSOLUTE_POS;
+    if id < items {
+        let sum = forward[id]
+            + backward[reversed(id, length, channels)]
+            + slice[inter_slice(id, length, channels, slices)];
+        let s = sigmoid(z[id]);
+        z_grad[id] = out_grad[id] * sum * (s * (1.0f32 + z[id] * (1.0f32 - s)));
+    }
+}
+
+/// ∂y of the three directions, of `items` elements.
+#[cube(launch_unchecked)]
+pub(super) fn differentiate_directions(
+    z: &[f32],
+    out_grad: &[f32],
+    forward: &mut [f32],
+    backward: &mut [f32],
+    slice: &mut [f32],
+    length: usize,
+    channels: usize,
+    slices: usize,
+    items: usize,
+) {
+    let id = ABSOLUTE_POS;
+    if id < items {
+        let through = out_grad[id] * (z[id] * sigmoid(z[id]));
+        forward[id] = through;
+        backward[reversed(id, length, channels)] = through;
+        slice[inter_slice(id, length, channels, slices)] = through;
+    }
+}

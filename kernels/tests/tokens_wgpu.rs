@@ -1,0 +1,113 @@
+//! The operations around a scan against f64 on a native wgpu adapter.
+#![cfg(all(feature = "wgpu", feature = "autodiff", not(target_arch = "wasm32")))]
+mod common;
+use burn::tensor::{Device, read_sync};
+use common::adapter::{adapter, poison};
+use common::tokens::{
+    ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
+};
+use common::{error, tensor, values};
+use tu_kernels::cube::launches;
+use tu_kernels::{ScanOrder, causal_conv, gate, gated_direction_sum, layer_norm, layer_norm_tokens};
+
+#[test]
+fn causal_convolutions_agree_with_f64_for_every_shape_and_order() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for case in conv_cases() {
+        read_sync(check(&case, &device, 1e-5));
+    }
+}
+
+#[test]
+fn gated_sums_agree_with_f64_for_every_shape() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for case in gate_cases() {
+        read_sync(check(&case, &device, 1e-5));
+    }
+}
+
+#[test]
+fn layer_normalisations_agree_with_f64_for_every_shape() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for case in norm_cases() {
+        read_sync(check(&case, &device, 2e-5));
+    }
+    read_sync(check(&NormCase::new([1, 48, 70], [1.0, 1000.0]), &device, 1e-3));
+}
+
+/// More cubes than WebGPU allows along one axis.
+#[test]
+fn seventy_thousand_cubes_agree_with_f64() {
+    let Some((device, _guard)) = adapter() else { return };
+    read_sync(check(&NormCase::new([1, 1, 70_000 * 16], [1.0, 0.0]), &device, 2e-5));
+}
+
+#[test]
+fn values_that_are_not_numbers_go_where_f64_has_them() {
+    let Some((device, _guard)) = adapter() else { return };
+    let mut conv = ConvCase::new([2, 70, 18], 4, ScanOrder::InterSlice { slices: 5 });
+    let mut gate = GateCase::new([2, 30, 18], 5);
+    let mut norm = NormCase::new([2, 18, 40], [1.0, 0.0]);
+    conv.x[17] = f64::NAN;
+    gate.given[1][17] = f64::NAN;
+    norm.x[17] = f64::NAN;
+    read_sync(check_not_finite(&conv, &device));
+    read_sync(check_not_finite(&gate, &device));
+    read_sync(check_not_finite(&norm, &device));
+}
+
+#[test]
+fn a_constant_token_becomes_the_bias() {
+    let Some((device, _guard)) = adapter() else { return };
+    let mut case = NormCase::new([1, 19, 50], [1.0, 0.0]);
+    case.x.fill(f64::from(3.3f32));
+    let y = read_sync(case.run(&device)).swap_remove(0);
+    let bias: Vec<f32> = case.bias.iter().map(|b| *b as f32).collect();
+    assert!(y.chunks(19).all(|token| token == bias));
+}
+
+/// The bits of values and gradients, and the launches they took.
+fn bits<T: TokenCase>(case: &T, device: &Device) -> (Vec<u32>, u64) {
+    let before = launches();
+    let found = read_sync(case.run(device));
+    (found.concat().iter().map(|v| v.to_bits()).collect(), launches() - before)
+}
+
+#[test]
+fn launches_do_not_grow_with_the_input_and_two_runs_are_equal_in_every_bit() {
+    let Some((device, _guard)) = adapter() else { return };
+    for length in [1, 100, 4000] {
+        let conv = ConvCase::new([1, length, 17], 4, ScanOrder::Backward);
+        let (found, count) = bits(&conv, &device);
+        assert_eq!(count, causal_conv::cube::FORWARD_LAUNCHES + causal_conv::cube::GRADIENT_LAUNCHES);
+        assert!(found == bits(&conv, &device).0);
+        let gated = GateCase::new([1, length, 5], 1);
+        let (found, count) = bits(&gated, &device);
+        assert_eq!(count, gate::cube::FORWARD_LAUNCHES + gate::cube::GRADIENT_LAUNCHES);
+        assert!(found == bits(&gated, &device).0);
+        let norm = NormCase::new([1, 17, length], [1.0, 0.0]);
+        let (found, count) = bits(&norm, &device);
+        assert_eq!(count, layer_norm::cube::FORWARD_LAUNCHES + layer_norm::cube::GRADIENT_LAUNCHES);
+        assert!(found == bits(&norm, &device).0);
+    }
+}
+
+#[test]
+fn swapped_axes_are_read_in_their_logical_order() {
+    let Some((device, _guard)) = adapter() else { return };
+    let swapped = |x: &[f64], [b, l, e]: [usize; 3]| {
+        let order = (0..b * l * e).map(|i| x[(i / (e * l) * l + i % l) * e + i / l % e]);
+        tensor::<3>(&order.collect::<Vec<_>>(), [b, e, l], &device).swap_dims(1, 2)
+    };
+    let case = GateCase::new([2, 12, 10], 3);
+    let [f, b, s, z] = case.given.each_ref().map(|x| swapped(x, case.dims));
+    let out = read_sync(values(gated_direction_sum(f, b, s, z, 3)));
+    assert!(error(&out, &case.reference()[0]) < 1e-5);
+    let case = NormCase::new([2, 12, 10], [1.0, 0.0]);
+    let parameter = |x: &[f64]| tensor::<1>(x, [12], &device);
+    let y = layer_norm_tokens(swapped(&case.x, case.dims), parameter(&case.weight), parameter(&case.bias));
+    assert!(error(&read_sync(values(y)), &case.reference()[0]) < 1e-5);
+}

@@ -1,23 +1,30 @@
 //! `cargo xtask bench`: runs every benchmark of the workspace and keeps what they print in BENCHMARKS.md.
 //!
-//! A benchmark is a cargo example whose name begins with `bench` or ends in `_speed` or `_time`. It prints its own table; nothing is interpreted here,
-//! so that what stands in the file is what was measured.
+//! | part | what runs |
+//! |---|---|
+//! | `native` | cargo examples whose name begins with `bench` or ends in `_speed` or `_time` |
+//! | `peers` | PyTorch and waterz beside ours, where tests/python/.venv has them |
+//! | `volumes` | `tu-train segment` on real EM, with its peak of memory |
+//! | `browser` | kernels, tiles and the demo page in Chromium |
+//!
+//! Each prints its own table; nothing is interpreted here, so that what stands in the file is what was measured.
 
-use crate::server::{Server, Site};
+mod browser;
+mod peers;
+mod volumes;
+
+use crate::shell;
 use crate::workspace::Workspace;
-use crate::{shell, tools, web};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::process::Command;
 
-/// The benchmark that is no cargo example, because it runs in a browser.
-const BROWSER: &str = "browser: tile_time";
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Run only benchmarks whose `package/name` contains this; `browser` is the one in Chromium.
+    /// Run only benchmarks whose `part/name` contains this, as in `browser/`, `native/kernel_speed`.
     #[arg(long)]
     only: Option<String>,
     /// Print, but leave BENCHMARKS.md as it is.
@@ -25,28 +32,37 @@ pub(crate) struct Options {
     dry_run: bool,
 }
 
+/// One benchmark: `part/name`, and what runs it and returns what it printed.
+type Benchmark<'a> = (String, Box<dyn Fn() -> Result<String> + 'a>);
+
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only));
-    let chosen: Vec<(String, String)> = benchmarks(workspace)?
+    let mut all: Vec<Benchmark<'_>> = examples(workspace)?
         .into_iter()
-        .filter(|(package, name)| wanted(&format!("{package}/{name}")))
+        .map(|name| -> Benchmark<'_> {
+            (format!("native/{name}"), Box::new(move || example(workspace, &name, &[])))
+        })
         .collect();
-    let in_browser = wanted(BROWSER);
-    if chosen.is_empty() && !in_browser {
-        bail!("no benchmark matches: a benchmark is a cargo example named bench…, …_speed or …_time");
+    all.extend(peers::benchmarks(workspace));
+    all.extend(volumes::benchmarks(workspace));
+    all.extend(browser::benchmarks(workspace));
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let chosen: Vec<_> = all.iter().filter(|(name, _)| wanted(name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        bail!("no benchmark matches; there are {}", names.join(", "));
     }
+    build(workspace)?;
     let mut measured = format!("\n{}\n", machine()?);
-    for (package, name) in chosen {
-        let mut command = shell::cargo();
-        command
-            .args(["run", "--release", "--quiet", "-p", &package, "--example", &name])
-            .current_dir(workspace.root());
-        measured += &section(&format!("{package}: {name}"), &mut command)?;
-    }
-    if in_browser {
-        measured += &browser(workspace)?;
+    for (name, benchmark) in chosen {
+        println!("── {name}");
+        let printed = benchmark().with_context(|| format!("benchmark {name}"))?;
+        measured += &format!("\n### {name}\n\n```text\n{}\n```\n", printed.trim_end());
     }
     if options.dry_run {
+        return Ok(());
+    }
+    if options.only.is_some() {
+        println!("Only a part was measured: BENCHMARKS.md stays as it is");
         return Ok(());
     }
     let path = workspace.path("BENCHMARKS.md");
@@ -56,47 +72,24 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What one benchmark prints, as a section of the page.
-fn section(title: &str, command: &mut Command) -> Result<String> {
-    let mut text = String::new();
-    let status = shell::tee(command, |line| {
-        text.push_str(line);
-        text.push('\n');
-    })?;
-    if !status.success() {
-        bail!("benchmark {title} ended with {status}");
-    }
-    Ok(format!("\n### {title}\n\n```text\n{}\n```\n", text.trim_end()))
-}
-
-/// One tile in Chromium: the same random networks as in tu-model's `tile_time`, through the module of the site.
-fn browser(workspace: &Workspace) -> Result<String> {
-    const PRESETS: [&str; 2] = ["tiny", "base"];
-    let chromium = tools::browser()?.chromium;
-    web::install_packages(workspace)?;
-    web::build_module(workspace)?;
-    let models = workspace.target("bench/models");
-    std::fs::create_dir_all(&models)?;
-    let mut save = shell::cargo();
-    save.args(["run", "--release", "--quiet", "-p", "tu-model", "--example", "tile_time", "--"])
-        .args([&PRESETS.join(","), "16,64,64", "4,16,16"])
-        .arg(&models)
+/// Builds command line and examples of all packages at once: one by one, each selection would compile the tensor stack anew.
+fn build(workspace: &Workspace) -> Result<()> {
+    let mut command = shell::cargo();
+    command
+        .args(["build", "--release", "--workspace", "--exclude", "tu-web", "--bins", "--tests", "--examples"])
+        .env("CARGO_INCREMENTAL", "0")
         .current_dir(workspace.root());
-    shell::run(&mut save)?;
-    let site = Site::new()
-        .with_folder("/wasm/", &workspace.path("web/src/wasm"))?
-        .with_folder("/models/", &models)?;
-    let server = Server::start(site, 0)?;
-    let mut node = Command::new(tools::node()?);
-    node.arg(workspace.path("crates/xtask/src/tile_time.mjs"))
-        .arg(server.url())
-        .args(PRESETS)
-        .env("CHROME", chromium)
-        .env("TU_WEB", workspace.path("web"));
-    section(BROWSER, &mut node)
+    shell::run(&mut command)
 }
 
-fn benchmarks(workspace: &Workspace) -> Result<Vec<(String, String)>> {
+/// Runs an example that has been built.
+fn example(workspace: &Workspace, name: &str, arguments: &[&str]) -> Result<String> {
+    let program = workspace.target("release/examples").join(name);
+    shell::printed(Command::new(program).args(arguments).current_dir(workspace.root()))
+}
+
+/// Names of the examples that measure.
+fn examples(workspace: &Workspace) -> Result<Vec<String>> {
     let mut command = shell::cargo();
     command.args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(workspace.root());
     let metadata: Value = serde_json::from_str(&shell::capture(&mut command)?)?;
@@ -112,7 +105,7 @@ fn benchmarks(workspace: &Workspace) -> Result<Vec<(String, String)>> {
             if is_example
                 && (name.starts_with("bench") || name.ends_with("_speed") || name.ends_with("_time"))
             {
-                found.push((text(&package, "name"), name));
+                found.push(name);
             }
         }
     }

@@ -43,6 +43,32 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let screenshot = options.screenshot.as_deref().map(std::path::absolute).transpose()?;
     build_train(workspace)?;
     web::run(workspace)?;
+    let (server, shown) = serve(workspace, options, screenshot.is_some())?;
+    println!("\nTokenUnify for Neuroglancer: {}/\n{}", server.url(), shown.title);
+    if let Some(picture) = screenshot {
+        shell::run(&mut screenshot_command(workspace, &server, &picture)?)?;
+        println!("Saved {}", picture.display());
+        return Ok(());
+    }
+    println!("Stop with Ctrl-C.");
+    if !options.no_open {
+        open_browser(&format!("{}/", server.url()));
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Opens the demo page of a built site in Chromium on one processor thread, and returns how long the tiles took.
+pub(crate) fn measure(workspace: &Workspace, picture: &Path) -> Result<String> {
+    let options = Options { volume: None, port: 0, no_open: true, device: None, screenshot: None };
+    let (server, shown) = serve(workspace, &options, true)?;
+    println!("{}", shown.title);
+    shell::printed(&mut screenshot_command(workspace, &server, picture)?)
+}
+
+/// Serves the built site with a volume to look at, fewer tiles of it for a picture.
+fn serve(workspace: &Workspace, options: &Options, for_picture: bool) -> Result<(Server, Shown)> {
     let manifest = manifest::read(workspace)?;
     let shown = match &options.volume {
         None => phantom(workspace, &manifest)?,
@@ -55,24 +81,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let site = site.with_folder("/", &web::site(workspace))?;
     // Few tiles on the picture: it is usually taken where there is no GPU.
-    let scale = if screenshot.is_some() { 0.25 } else { 0.5 };
+    let scale = if for_picture { 0.25 } else { 0.5 };
     let mut page = page_description(&shown, &description, scale)?;
-    if let Some(device) = options.device.as_deref().or(screenshot.is_some().then_some("cpu")) {
+    if let Some(device) = options.device.as_deref().or(for_picture.then_some("cpu")) {
         page["state"] = json!({ "device": device });
     }
     let server = Server::start(site.with_json("/demo.json", &page), options.port)?;
-
-    println!("\nTokenUnify for Neuroglancer: {}/\n{}", server.url(), shown.title);
-    if let Some(picture) = screenshot {
-        return take_screenshot(workspace, &server, &picture);
-    }
-    println!("Stop with Ctrl-C.");
-    if !options.no_open {
-        open_browser(&format!("{}/", server.url()));
-    }
-    loop {
-        std::thread::park();
-    }
+    Ok((server, shown))
 }
 
 /// Builds the command line in release mode.
@@ -187,18 +202,15 @@ fn open_browser(url: &str) {
     }
 }
 
-fn take_screenshot(workspace: &Workspace, server: &Server, picture: &Path) -> Result<()> {
+fn screenshot_command(workspace: &Workspace, server: &Server, picture: &Path) -> Result<Command> {
     let browser = tools::browser()?;
-    let script = workspace.path("crates/xtask/src/screenshot.mjs");
     let mut node = Command::new(tools::node()?);
-    node.arg(script)
+    node.arg(workspace.path("crates/xtask/src/screenshot.mjs"))
         .arg(format!("{}/", server.url()))
         .arg(picture)
         .env("CHROME", browser.chromium)
         .env("TU_WEB", workspace.path("web"));
-    shell::run(&mut node)?;
-    println!("Saved {}", picture.display());
-    Ok(())
+    Ok(node)
 }
 
 #[cfg(test)]

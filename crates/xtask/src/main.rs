@@ -57,7 +57,7 @@ fn main() -> Result<()> {
         Command::Demo(options) => demo::run(&workspace, &options),
         Command::Test(options) => test::run(&workspace, &options),
         Command::Check => check::run(&workspace),
-        Command::Web => web::run(&workspace),
+        Command::Web => web::run(&workspace).map(drop),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Cuda => cuda::run(&workspace),
         Command::Manifest => manifest::refresh_source(&workspace),

@@ -28,12 +28,15 @@ try {
   page.on("console", (message) => {
     if (message.type() === "error") console.log("console:", message.text());
   });
+  const start = Date.now();
+  const seconds = () => ((Date.now() - start) / 1000).toFixed(1);
   await page.goto(url);
   await page.waitForFunction(() => globalThis.tokenunify?.stats().length > 0, undefined, {
     timeout: 120_000,
   });
-  const end = Date.now() + patience;
+  const end = start + patience;
   let last = "";
+  let first = true;
   for (;;) {
     const { tiles, notice, device, adapter } = await page.evaluate(
       () => globalThis.tokenunify.stats()[0],
@@ -41,10 +44,15 @@ try {
     const text = `${device ?? "starting"} ${adapter}: ${tiles.done} tiles done, ${tiles.running + tiles.queued} to do, ${tiles.failed} failed`;
     if (text !== last) console.log((last = text));
     if (tiles.failed > 0) throw new Error(`a tile failed: ${JSON.stringify(notice)}`);
+    if (tiles.done > 0 && first) {
+      console.log(`first tile ${seconds()} s after the page was asked for`);
+      first = false;
+    }
     if (tiles.done > 0 && tiles.running + tiles.queued === 0) break;
     if (Date.now() > end) throw new Error(`not ready after ${patience / 1000} s: ${text}`);
-    await page.waitForTimeout(1000);
+    await page.waitForTimeout(200);
   }
+  console.log(`all visible tiles ${seconds()} s after the page was asked for`);
   await page.waitForTimeout(2000);
   await page.screenshot({ path: picture });
 } finally {

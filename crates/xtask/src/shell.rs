@@ -90,6 +90,19 @@ fn forward(stream: impl Read + Send + 'static, sender: mpsc::Sender<String>) -> 
     })
 }
 
+/// Runs a program, shows its output as it comes and returns it; an exit status other than 0 is an error that names the command.
+pub(crate) fn printed(command: &mut Command) -> Result<String> {
+    let mut text = String::new();
+    let status = tee(command, |line| {
+        text.push_str(line);
+        text.push('\n');
+    })?;
+    if !status.success() {
+        bail!("{} ended with {status}", text_of(command));
+    }
+    Ok(text)
+}
+
 /// Prints the command as one would type it.
 pub(crate) fn announce(command: &Command) {
     println!("$ {}", text_of(command));

@@ -19,6 +19,9 @@ const PEERS: [&str; 3] = ["waterz_peer.py", "skimage_peer.py", "torch_peer.py"];
 /// All crates but the one that is compiled for browsers.
 const NATIVE: [&str; 4] = ["--release", "--workspace", "--exclude", "tu-web"];
 
+/// What the kernels' tests in a browser are built with.
+const KERNEL_FEATURES: [&str; 3] = ["--no-default-features", "--features", "webgpu,flex,autodiff"];
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Run one part only.
@@ -51,15 +54,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         // Serves until the end of this process; the tests have its address compiled in.
         let server = Server::start(fixtures(workspace)?, FIXTURE_PORT)?;
         let url = server.url();
-        stage(&mut report, "wasm kernels", || {
-            wasm(workspace, &url, "kernels", &["--no-default-features", "--features", "webgpu,flex,autodiff"])
-        });
+        stage(&mut report, "wasm kernels", || wasm(workspace, &url, "kernels", &KERNEL_FEATURES));
         stage(&mut report, "wasm tu-volume", || wasm(workspace, &url, "crates/tu-volume", &[]));
         stage(&mut report, "wasm tu-web", || wasm(workspace, &url, "crates/tu-web", &[]));
     }
     if wanted(Part::Web) || wanted(Part::Browser) {
         // Both need the module's types; the browser also needs the site.
-        stage(&mut report, "web build", || web::run(workspace).map(|()| Outcome::one_passed()));
+        stage(&mut report, "web build", || web::run(workspace).map(|_| Outcome::one_passed()));
     }
     if wanted(Part::Web) {
         stage(&mut report, "web format", || npm_script(workspace, "format:check"));
@@ -170,6 +171,13 @@ fn rust_documentation(workspace: &Workspace) -> Result<Outcome> {
 }
 
 fn wasm(workspace: &Workspace, fixtures: &str, package: &str, arguments: &[&str]) -> Result<Outcome> {
+    let mut command = wasm_pack(workspace, package, arguments)?;
+    command.args(targets(&workspace.path(package))?).env("TU_TEST_HTTP", fixtures);
+    counted(&mut command, "wasm-pack test")
+}
+
+/// `wasm-pack test` of a package in headless Chromium, without the choice of its tests.
+fn wasm_pack(workspace: &Workspace, package: &str, arguments: &[&str]) -> Result<Command> {
     tools::wasm_target()?;
     let browser = tools::browser()?;
     let wasm_pack = tools::wasm_pack(workspace)?;
@@ -179,14 +187,26 @@ fn wasm(workspace: &Workspace, fixtures: &str, package: &str, arguments: &[&str]
         // The profile of the site's module, so that the dependencies are compiled once for both.
         .args(["test", "--headless", "--chrome", "--mode", "no-install", package, "--profile", "wasm"])
         .args(arguments)
-        .args(targets(&workspace.path(package))?)
         .env("PATH", tools::path_with(&[wasm_bindgen, wasm_pack])?)
         .env("CHROMEDRIVER", browser.chromedriver)
         .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
         .env("CARGO_INCREMENTAL", "0")
-        .env("TU_TEST_HTTP", fixtures)
         .current_dir(workspace.root());
-    counted(&mut command, "wasm-pack test")
+    Ok(command)
+}
+
+/// The table of kernel times in a browser, as its measuring test prints it.
+pub(crate) fn browser_kernel_speed(workspace: &Workspace) -> Result<String> {
+    let mut command = wasm_pack(workspace, "kernels", &KERNEL_FEATURES)?;
+    command
+        .args(["--test", "browser_speed", "--", "--include-ignored", "--nocapture"])
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "1800");
+    let printed = shell::printed(&mut command)?;
+    let from = printed
+        .find("WebGPU, ")
+        .with_context(|| format!("the measuring test printed no table: {printed}"))?;
+    let table = printed[from..].lines().map(str::trim_end).take_while(|line| !line.is_empty());
+    Ok(table.collect::<Vec<_>>().join("\n"))
 }
 
 /// The library and every integration test of a package by name: all but its documentation tests, which the runner for

@@ -26,10 +26,11 @@ const WASM_OPT: [&str; 9] = [
     "--enable-simd",
 ];
 
-/// Builds module and site; returns nothing but web/dist.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    build_module(workspace)?;
-    build_site(workspace)
+/// Builds module and site into web/dist; returns a line about the module's size.
+pub(crate) fn run(workspace: &Workspace) -> Result<String> {
+    let size = build_module(workspace)?;
+    build_site(workspace)?;
+    Ok(size)
 }
 
 /// The folder of the built site.
@@ -37,8 +38,8 @@ pub(crate) fn site(workspace: &Workspace) -> PathBuf {
     workspace.path("web/dist")
 }
 
-/// Builds web/src/wasm from crates/tu-web.
-pub(crate) fn build_module(workspace: &Workspace) -> Result<()> {
+/// Builds web/src/wasm from crates/tu-web; returns a line about its size.
+pub(crate) fn build_module(workspace: &Workspace) -> Result<String> {
     tools::wasm_target()?;
     let wasm_bindgen = tools::wasm_bindgen(workspace)?;
     let wasm_opt = tools::wasm_opt(workspace)?;
@@ -71,14 +72,15 @@ pub(crate) fn build_module(workspace: &Workspace) -> Result<()> {
     check_size(&module)
 }
 
-fn check_size(module: &Path) -> Result<()> {
+fn check_size(module: &Path) -> Result<String> {
     let bytes = std::fs::read(module)?;
     let gzip = digest::gzip_size(&bytes)?;
-    println!("WebAssembly module: {} bytes, {gzip} with gzip (budget {GZIP_BUDGET})", bytes.len());
+    let text = format!("WebAssembly module: {} bytes, {gzip} with gzip (budget {GZIP_BUDGET})", bytes.len());
+    println!("{text}");
     if gzip > GZIP_BUDGET {
         bail!("the WebAssembly module weighs {gzip} bytes with gzip; at most {GZIP_BUDGET} are allowed");
     }
-    Ok(())
+    Ok(text)
 }
 
 /// Installs the site's npm packages where the lock file is newer than what is installed.

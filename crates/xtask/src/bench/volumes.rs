@@ -1,0 +1,79 @@
+//! `tu-train segment` on real EM: time and peak of memory, and that the latter does not follow the volume.
+
+use super::Benchmark;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Half of the volume and all of it.
+const REGIONS: [(&str, [usize; 3]); 2] = [("0:125,:,:", [125, 250, 250]), ("0:250,:,:", [250, 250, 250])];
+
+pub(super) fn benchmarks(workspace: &Workspace) -> Vec<Benchmark<'_>> {
+    vec![("volumes/segment".to_owned(), Box::new(move || segment(workspace)))]
+}
+
+/// The FIB-25 block under `TU_DATA`, by default beside the repository.
+fn volume(workspace: &Workspace) -> PathBuf {
+    let data = std::env::var_os("TU_DATA").map_or_else(|| workspace.path("../shared/data"), PathBuf::from);
+    data.join("fib25_ts2.zarr/raw")
+}
+
+fn segment(workspace: &Workspace) -> Result<String> {
+    let input = volume(workspace);
+    if !input.is_dir() {
+        let text = "left out: no fib25_ts2.zarr; set TU_DATA to the folder of real volumes";
+        println!("{text}");
+        return Ok(text.to_owned());
+    }
+    let mut table = String::from("tu-train segment, FIB-25, models/tiny-fib25.safetensors, CPU\n");
+    table.push_str("region         Mvoxel   seconds  Mvoxel/s  peak MiB\n");
+    for (roi, shape_zyx) in REGIONS {
+        let output = workspace.target("bench/segmentation.zarr");
+        if output.exists() {
+            std::fs::remove_dir_all(&output)?;
+        }
+        let mut command = Command::new(workspace.release_binary("tu-train"));
+        command.args(["segment", "--device", "cpu", "--quiet", "--roi", roi, "--input"]).arg(&input);
+        command
+            .arg("--model")
+            .arg(workspace.path("models/tiny-fib25.safetensors"))
+            .arg("--output")
+            .arg(&output);
+        let (seconds, peak) = watched(&mut command)?;
+        let mega = shape_zyx.iter().product::<usize>() as f64 / 1e6;
+        let _ = writeln!(
+            table,
+            "{:<13} {mega:>7.1} {seconds:>9.1} {:>9.3} {:>9}",
+            shape_zyx.map(|side| side.to_string()).join("×"),
+            mega / seconds,
+            peak.map_or_else(|| "unknown".to_owned(), |mib| mib.to_string())
+        );
+    }
+    print!("{table}");
+    Ok(table)
+}
+
+/// Seconds of a program and its largest resident memory in MiB, where the system tells.
+fn watched(command: &mut Command) -> Result<(f64, Option<u64>)> {
+    let started = Instant::now();
+    let mut child = command.stdout(Stdio::null()).spawn().context("tu-train cannot be started")?;
+    let status_file = format!("/proc/{}/status", child.id());
+    let mut peak = None;
+    loop {
+        if let Ok(status) = std::fs::read_to_string(&status_file)
+            && let Some(kib) = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))
+        {
+            peak = kib.split_whitespace().next().and_then(|kib| Some(kib.parse::<u64>().ok()? / 1024));
+        }
+        if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                bail!("tu-train segment ended with {status}");
+            }
+            return Ok((started.elapsed().as_secs_f64(), peak));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,49 @@
+//! Times every operation of EMmamba against what the device allows and against burn's own operations:
+//! `cargo run --release -p tu-kernels [--features wgpu] --example kernel_speed -- [tiny|small|base [z y x [runs]]]`.
+//!
+//! `z y x` is the window, 16 160 160 unless told otherwise. `of bound` compares with the time that a copy of the inputs and
+//! outputs, or a matrix product of as many FLOP, takes on the same device: burn's, measured in the same run. Gradients are all of an operation's.
+//! The test `browser_speed` prints the same table in a browser.
+#![allow(clippy::print_stdout, reason = "the example's output")]
+
+mod clock;
+mod measure;
+mod operations;
+
+use burn::tensor::{Device, read_sync};
+use measure::{Ceilings, HEADER, lines};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let preset = words.first().map_or("tiny", String::as_str);
+    let (widths, k) = match preset {
+        "base" => ([32, 64, 128, 256, 512], 5),
+        "small" => ([16, 32, 64, 128, 256], 3),
+        _ => ([8, 16, 32, 64, 128], 5),
+    };
+    let numbers: Vec<usize> = words.iter().filter_map(|word| word.parse().ok()).collect();
+    let at = |i: usize, otherwise| numbers.get(i).copied().unwrap_or(otherwise);
+    let window_zyx = [at(0, 16), at(1, 160), at(2, 160)];
+    let runs = at(3, 3);
+    for (name, device) in devices() {
+        let ceilings = read_sync(Ceilings::measure(&device, 1 << 25, 2048, runs));
+        println!("{name}, {preset}, window {window_zyx:?}: {}", ceilings.describe());
+        println!("{HEADER}");
+        for operation in operations::operations(widths, k, window_zyx) {
+            println!("{}", read_sync(lines(&operation, &device, &ceilings, runs)));
+        }
+    }
+}
+
+fn devices() -> Vec<(&'static str, Device)> {
+    let mut devices = Vec::new();
+    #[cfg(feature = "cuda")]
+    devices.push(("cuda", Device::cuda(0usize)));
+    #[cfg(feature = "wgpu")]
+    match Device::wgpu_options().init() {
+        Ok(device) => devices.push(("wgpu", device)),
+        Err(error) => println!("no wgpu adapter: {error:?}"),
+    }
+    devices.push(("CPU", Device::flex()));
+    devices
+}

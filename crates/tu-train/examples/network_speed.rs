@@ -22,6 +22,10 @@ use tu_train::phantom::PhantomConfig;
 
 type Failure = Box<dyn std::error::Error>;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const REPEATS: u32 = 5;
 
 /// What is timed unless the command names something.

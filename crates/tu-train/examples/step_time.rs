@@ -14,6 +14,10 @@ use tu_train::finetune::{
 };
 use tu_train::phantom::PhantomConfig;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const REPEATS: u32 = 3;
 
 /// Seconds of the quickest of some runs.

@@ -7,6 +7,11 @@ mod cli;
 
 use std::process::ExitCode;
 
+/// Tensors of tens of megabytes come and go with every operation; the system's allocator gives each back to the kernel and
+/// takes fresh pages for the next, which costs a tenth of a training step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }

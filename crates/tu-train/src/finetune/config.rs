@@ -9,7 +9,7 @@ use tu_segment::{FragmentMethod, Scoring};
 
 use super::TrainError;
 use crate::data::{AugmentationConfig, VolumeEntry};
-use crate::training::OptimiserConfig;
+use crate::training::{OptimiserConfig, check_momentum};
 
 /// Settings of a fine-tuning run: labelled volumes in, an affinity network out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct FinetuneConfig {
     pub loss: LossKind,
     /// Leaves voxels with label 0 out of the loss, and affinities that touch one. Default: false (background pairs are 0).
     pub ignore_unlabelled: bool,
+    /// Momentum of the moving average of the weights that is validated and written. Default: none, and the last weights are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
     /// Widens the borders between labels by a voxel in plane before affinities are computed. Default: false.
     pub widen_borders: bool,
     /// Steps between validations; 0 validates at the end only. Default: 500.
@@ -80,6 +83,7 @@ impl Default for FinetuneConfig {
             modules: Modules::All,
             loss: LossKind::WeightedMse,
             ignore_unlabelled: false,
+            ema: None,
             widen_borders: false,
             validate_every: 500,
             checkpoint_every: 200,
@@ -270,6 +274,7 @@ impl FinetuneConfig {
         if !((0..3).all(sound) && whole(1) && whole(2)) {
             return refuse("tile_zyx + 2 × halo_zyx must be multiples of 16 in y and x, and none above 4096");
         }
+        self.ema.map_or(Ok(()), |momentum| check_momentum("ema", momentum))?;
         self.optimiser.check()?;
         self.augmentation.check().map_err(TrainError::Config)?;
         if let Some(validation) = &self.validation {

@@ -43,6 +43,10 @@ enum Kind {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tu-train ablate modules --init pretrained/model.safetensors --raw em.zarr/raw --labels em.zarr/labels --roi 0:170,:,: --val-roi 180:250,:,: --out modules
+  tu-train ablate modules --rows mamba,all --seeds 1,2,3 --steps 300 --crop 16,64,64 --init m.safetensors --raw em.zarr/raw --labels em.zarr/labels --val-roi 180:250,:,: --out quick")]
 struct ModuleOptions {
     /// Pretrained model that every row starts from
     #[arg(long, value_name = "MODEL")]
@@ -60,6 +64,10 @@ struct ModuleOptions {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tu-train ablate objectives --data em.zarr/raw --raw em.zarr/raw --labels em.zarr/labels --roi 0:170,:,: --val-roi 180:250,:,: --out objectives
+  tu-train ablate objectives --rows none,mae,curriculum --pretrain-steps 300 --pretrain-crop 8,64,64 --steps 300 --crop 8,64,64 --data em.zarr/raw --raw em.zarr/raw --labels em.zarr/labels --val-roi 180:250,:,: --out quick")]
 struct ObjectiveOptions {
     /// EM to pretrain on
     #[arg(long, value_name = "VOL", num_args = 1.., required = true)]

@@ -4,14 +4,17 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tu_model::{EmMambaConfig, IntensityRule, Preset};
+use tu_model::{EmMambaConfig, IntensityRule};
 
 use super::objective::Objective;
 use super::{
     ByolConfig, CurriculumConfig, DecisionConfig, Fill, ObjectiveWeights, PathKind, TokenGrid, mask_count,
 };
 use crate::data::VolumeEntry;
-use crate::training::{OptimiserConfig, RunSettings, TrainError, check_momentum};
+use crate::training::{
+    OptimiserConfig, RunSettings, TrainError, check_crops, check_momentum, named_architecture, read_settings,
+    settings_toml,
+};
 
 /// Settings of a pretraining run: unlabelled volumes in, a network to fine-tune out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -209,10 +212,7 @@ impl PretrainConfig {
     /// # Errors
     /// The file cannot be read, is no TOML, or names an unknown field.
     pub fn from_toml_file(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(|source| TrainError::io("read", path, source))?;
-        toml::from_str(&text).map_err(|error| {
-            TrainError::Config(format!("{}: {error}; correct the field that is named", path.display()))
-        })
+        read_settings(path)
     }
 
     /// All settings as TOML.
@@ -220,8 +220,7 @@ impl PretrainConfig {
     /// # Errors
     /// A value has no TOML form (not reached by settings that were read from TOML).
     pub fn to_toml(&self) -> Result<String, TrainError> {
-        toml::to_string(self)
-            .map_err(|error| TrainError::Config(format!("cannot write settings as TOML: {error}")))
+        settings_toml(self)
     }
 
     /// The same settings with everything decided that the objective decides where nothing is said.
@@ -305,12 +304,7 @@ impl PretrainConfig {
     /// # Errors
     /// `preset` is unknown.
     pub fn resolved_architecture(&self) -> Result<EmMambaConfig, TrainError> {
-        let architecture = match &self.architecture {
-            Some(architecture) => architecture.clone(),
-            None => EmMambaConfig::preset(
-                self.preset.parse::<Preset>().map_err(|e| TrainError::Config(e.to_string()))?,
-            ),
-        };
+        let architecture = named_architecture(self.architecture.as_ref(), &self.preset)?;
         Ok(EmMambaConfig { out_channels: 1, ..architecture })
     }
 
@@ -323,20 +317,12 @@ impl PretrainConfig {
         if self.volumes.is_empty() {
             return refuse("no volume to train on: give --data, or `volumes` at least one entry with raw");
         }
-        if self.batch == 0 || self.steps == 0 || self.accumulate == 0 {
-            return refuse("batch, accumulate and steps must be at least 1");
+        if self.steps == 0 {
+            return refuse("steps must be at least 1");
         }
+        let views = self.cut.cuts.max(1);
+        check_crops(self.crop_zyx, self.batch.saturating_mul(self.accumulate).saturating_mul(views))?;
         let grid = self.grid()?;
-        if !self.crop_zyx[1].is_multiple_of(16) || !self.crop_zyx[2].is_multiple_of(16) {
-            return refuse("crop_zyx: y and x must be multiples of 16");
-        }
-        if self.crop_zyx.iter().any(|s| *s > 4096) {
-            return refuse("crop_zyx: no side may exceed 4096 voxels");
-        }
-        let crops = self.batch.saturating_mul(self.accumulate).saturating_mul(self.cut.cuts.max(1));
-        if self.crop_zyx.iter().try_fold(crops, |n, &s| n.checked_mul(s)).is_none_or(|n| n > 1 << 31) {
-            return refuse("batch × accumulate × crop_zyx exceeds 2^31 voxels; use smaller crops or fewer");
-        }
         let ratio = self.mask_ratio();
         if !(0.0..1.0).contains(&ratio) || mask_count(ratio, grid.tokens()) == 0 {
             return Err(TrainError::Config(format!(

@@ -91,6 +91,10 @@ impl RunContents {
             }
             _ => ReportError::Io { path: path.clone(), source },
         };
+        // A pipe or a device would never end.
+        if !std::fs::metadata(&path).map_err(io)?.is_file() {
+            return Err(ReportError::NoRun { run: run.to_path_buf() });
+        }
         let log = File::open(&path).map_err(io)?;
         let (settings, table) = settings(run);
         let has = |name: &str| table.as_ref().is_some_and(|table| table.contains_key(name));

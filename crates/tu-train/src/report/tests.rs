@@ -122,6 +122,9 @@ fn a_folder_without_a_run_or_without_steps_is_refused() {
     let run = tempfile::tempdir().unwrap();
     let message = RunContents::read(run.path()).unwrap_err().to_string();
     assert!(message.contains("metrics.jsonl") && message.contains("pretrain"), "{message}");
+    std::fs::create_dir(run.path().join("metrics.jsonl")).unwrap();
+    assert!(matches!(RunContents::read(run.path()), Err(ReportError::NoRun { .. })));
+    std::fs::remove_dir(run.path().join("metrics.jsonl")).unwrap();
     write_log(run.path(), &[validation(1, 1.0)]);
     assert!(matches!(RunContents::read(run.path()), Err(ReportError::NoSteps { .. })));
 }

@@ -66,7 +66,9 @@ fn panel(
         let points = (1..).zip(y).filter(|(_, y)| **y > 0.0 && y.is_finite());
         let points: Vec<(f64, f64)> =
             points.map(|(m, y): (i32, &f64)| (f64::from(m).log10(), y.log10())).collect();
-        chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
+        // The first is wide, so that it shows behind the second where they coincide.
+        let width = if i == 0 { 6 } else { 2 };
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(width)))?;
         let line = [0.0, right].map(|x| (x, fit.factor.log10() + fit.exponent * x));
         chart.draw_series([PathElement::new(line, colour.mix(0.4))])?;
         let corner = local(chart.backend_coord(&(0.0, high)), (20, 28 + 18 * i));

@@ -8,6 +8,7 @@ pub mod import;
 pub mod metrics_log;
 pub mod phantom;
 pub mod pretrain;
+pub mod report;
 pub mod roi;
 pub mod segment;
 pub mod training;

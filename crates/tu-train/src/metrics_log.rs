@@ -1,4 +1,7 @@
-//! `metrics.jsonl`: one JSON object per line, appended as training goes. `kind` is `step` or `validation`.
+//! `metrics.jsonl`: one JSON object per line, appended as training goes. `kind` is `step` or `validation`. The same
+//! numbers go into an event file for TensorBoard.
+
+mod tensorboard;
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -8,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tu_segment::{FragmentMethod, Scores, Scoring};
 
 use crate::checkpoint::write_file;
+use tensorboard::EventFile;
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,8 +52,41 @@ pub struct ObjectiveMetrics {
     pub next: TermMetrics,
     /// Next-all-token prediction.
     pub next_all: TermMetrics,
+    /// Agreement of two views, where that is the objective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byol: Option<TermMetrics>,
+    /// The policy that chooses masks, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<TermMetrics>,
+    /// Share of tokens that the policy masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked_share: Option<f64>,
     /// Tokens of the crops per second.
     pub tokens_per_second: f64,
+}
+
+impl ObjectiveMetrics {
+    /// No term at all, at `tokens_per_second`.
+    #[must_use]
+    pub fn nothing(tokens_per_second: f64) -> Self {
+        let none = TermMetrics { loss: None, weight: 0.0 };
+        Self {
+            random: none,
+            next: none,
+            next_all: none,
+            byol: None,
+            policy: None,
+            masked_share: None,
+            tokens_per_second,
+        }
+    }
+
+    /// The terms by name.
+    pub fn terms(&self) -> impl Iterator<Item = (&'static str, TermMetrics)> {
+        let tokens = [("random", self.random), ("next", self.next), ("next-all", self.next_all)];
+        let others = [("byol", self.byol), ("policy", self.policy)];
+        tokens.into_iter().chain(others.into_iter().filter_map(|(name, term)| Some((name, term?))))
+    }
 }
 
 /// One term of a loss.
@@ -96,6 +133,7 @@ impl MetricsLine {
 pub struct MetricsLog {
     path: PathBuf,
     file: File,
+    events: EventFile,
 }
 
 impl MetricsLog {
@@ -118,17 +156,18 @@ impl MetricsLog {
             write_file(&path, kept.as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        Ok(Self { path, file })
+        Ok(Self { path, file, events: EventFile::create(run, step)? })
     }
 
-    /// Appends a line.
+    /// Appends a line, here and for TensorBoard.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn append(&mut self, line: &MetricsLine) -> std::io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        self.file.write_all(&text)
+        self.file.write_all(&text)?;
+        self.events.append(line)
     }
 
     /// Where the log is.

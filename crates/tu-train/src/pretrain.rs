@@ -13,9 +13,11 @@
 //! the cut n are replaced in voxel space. Hence one forward pass on a masked crop and one on a cut crop.
 
 mod batch;
+pub mod byol;
 mod config;
 mod curriculum;
 mod cut;
+pub mod decision;
 mod fill;
 mod heads;
 mod mask;
@@ -26,13 +28,17 @@ mod perturbation;
 mod position;
 mod reconstruction;
 mod resampler;
+pub mod rollout;
 mod tokens;
 mod train;
+mod views;
 
 pub use batch::{CutView, MaskedView, MicroBatch, PretrainBatch};
+pub use byol::ByolConfig;
 pub use config::{CutConfig, HeadConfig, MaskConfig, PretrainConfig};
 pub use curriculum::{CurriculumConfig, ObjectiveWeights};
 pub use cut::Cut;
+pub use decision::DecisionConfig;
 pub use fill::{Fill, hide};
 pub use heads::TokenHeads;
 pub use mask::{draw_mask, mask_count};
@@ -43,6 +49,7 @@ pub use position::PositionTable;
 pub use resampler::{CrossAttention, FeedForward, Resampler};
 pub use tokens::{PathKind, TokenGrid};
 pub use train::{PretrainOutcome, pretrain};
+pub use views::ViewPair;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What every training run is made of, whatever it minimises: AdamW and its schedule on named parameters, the state of
 //! a run, its stop signal, what it shows and draws.
 
+mod average;
 mod curves;
 mod error;
 mod optimiser;
@@ -9,10 +10,13 @@ mod parameters;
 mod progress;
 mod run_folder;
 mod schedule;
+mod session;
+mod settings;
 mod state;
 mod stop;
 mod transfer;
 
+pub use average::{WeightAverage, check_momentum, moving_average, target_momentum};
 pub use curves::draw_curves;
 pub use error::TrainError;
 pub use optimiser::{AdamW, NamedGradients, decays};
@@ -28,3 +32,5 @@ pub(crate) use curves::glyphs;
 pub(crate) use parameters::{from_safetensors, module_paths, to_safetensors};
 pub(crate) use progress::Progress;
 pub(crate) use run_folder::{checkpoint_file, find_checkpoint, is_due, load_model};
+pub(crate) use session::{Session, Task, optimise};
+pub(crate) use settings::{check_crops, named_architecture, read_settings, settings_toml};

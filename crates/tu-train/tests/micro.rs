@@ -91,19 +91,23 @@ fn the_same_seed_gives_the_same_losses_and_weights_and_another_seed_others() {
 #[test]
 fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let config = micro();
+    let config = FinetuneConfig { ema: Some(0.9), ..micro() };
     train(&config, whole.path(), TrainOptions::default());
     let first = train(&config, parts.path(), TrainOptions { stop_after: Some(3), ..Default::default() });
     assert_eq!((first.steps, first.finished), (3, false));
     let second = train(&config, parts.path(), TrainOptions { resume: true, ..Default::default() });
     assert_eq!((second.steps, second.finished), (6, true));
     assert_eq!(trace(whole.path()), trace(parts.path()));
-    for file in ["model.safetensors", "optimiser.safetensors", "state.json"] {
+    for file in ["model.safetensors", "ema.safetensors", "optimiser.safetensors", "state.json"] {
         let read = |run: &tempfile::TempDir| {
             std::fs::read(run.path().join("checkpoints/step-6").join(file)).unwrap()
         };
         assert!(read(&whole) == read(&parts), "{file} differs");
     }
+    let model = |run: &tempfile::TempDir| std::fs::read(run.path().join("model.safetensors")).unwrap();
+    assert!(model(&whole) == model(&parts));
+    let last = std::fs::read(whole.path().join("checkpoints/step-6/model.safetensors")).unwrap();
+    assert!(model(&whole) != last, "the run's model has the averaged weights");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use tu_train::data::VolumeEntry;
 use tu_train::metrics_log::{MetricsLine, StepMetrics, read_lines};
 use tu_train::phantom::PhantomConfig;
 use tu_train::pretrain::{
-    CutConfig, HeadConfig, Objective, PathKind, PretrainConfig, PretrainOutcome, pretrain,
+    ByolConfig, CutConfig, DecisionConfig, HeadConfig, Objective, PathKind, PretrainConfig, PretrainOutcome,
+    pretrain,
 };
 use tu_train::training::{OptimiserConfig, TrainError, TrainOptions};
 
@@ -40,6 +41,8 @@ fn micro() -> PretrainConfig {
         panels_every: 0,
         path: PathKind::Drawn,
         heads: HeadConfig { width: 24, latents: 6, depth: 1, heads: 2, head_width: 8 },
+        byol: Some(ByolConfig { hidden: 16, width: 8, ..ByolConfig::default() }),
+        decision: Some(DecisionConfig { hidden: 8, ..DecisionConfig::default() }),
         optimiser: OptimiserConfig { lr: 3e-3, warmup_steps: 2, ..OptimiserConfig::default() },
         volumes: [1, 2]
             .map(|seed| VolumeEntry { phantom: Some(phantom(seed)), ..VolumeEntry::default() })
@@ -64,35 +67,70 @@ fn steps(run: &Path) -> Vec<StepMetrics> {
 }
 
 /// Every loss and the gradient norm of every step, to the bit.
-fn trace(run: &Path) -> Vec<[u64; 6]> {
+fn trace(run: &Path) -> Vec<Vec<u64>> {
     steps(run)
         .into_iter()
         .map(|s| {
             let objectives = s.objectives.unwrap();
-            let bits = |loss: Option<f64>| loss.map_or(0, f64::to_bits);
-            let terms = [objectives.random, objectives.next, objectives.next_all].map(|t| bits(t.loss));
-            [s.step, s.loss.to_bits(), s.gradient_norm.to_bits(), terms[0], terms[1], terms[2]]
+            let terms = objectives.terms().map(|(_, term)| term.loss.map_or(0, f64::to_bits));
+            [s.step, s.loss.to_bits(), s.gradient_norm.to_bits()].into_iter().chain(terms).collect()
         })
         .collect()
 }
 
+/// Names of a folder's files with their bytes.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(Result::unwrap)
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
 #[test]
 fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
-    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let config = PretrainConfig { accumulate: 2, ..micro() };
-    train(&config, whole.path(), &TrainOptions::default());
-    let first = train(&config, parts.path(), &TrainOptions { stop_after: Some(3), ..Default::default() });
-    assert_eq!((first.steps, first.finished), (3, false));
-    let second = train(&config, parts.path(), &TrainOptions { resume: true, ..Default::default() });
-    assert_eq!((second.steps, second.finished), (6, true));
-    assert_eq!(trace(whole.path()).len(), 6);
-    assert_eq!(trace(whole.path()), trace(parts.path()));
-    for file in ["model.safetensors", "heads.safetensors", "optimiser.safetensors", "state.json"] {
-        let read = |run: &tempfile::TempDir| {
-            std::fs::read(run.path().join("checkpoints/step-6").join(file)).unwrap()
-        };
-        assert!(read(&whole) == read(&parts), "{file} differs");
+    for (config, kept) in [
+        (PretrainConfig { accumulate: 2, ..micro() }, "heads.safetensors"),
+        (PretrainConfig { ema: Some(0.9), ..micro() }, "ema.safetensors"),
+        (PretrainConfig { objective: Objective::Byol, batch: 2, ..micro() }, "target.safetensors"),
+        (PretrainConfig { objective: Objective::DbMim, accumulate: 2, ..micro() }, "policy.safetensors"),
+    ] {
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        train(&config, whole.path(), &TrainOptions::default());
+        let stop = TrainOptions { stop_after: Some(3), ..Default::default() };
+        let first = train(&config, parts.path(), &stop);
+        assert_eq!((first.steps, first.finished), (3, false));
+        let second = train(&config, parts.path(), &TrainOptions { resume: true, ..Default::default() });
+        assert_eq!((second.steps, second.finished), (6, true));
+        assert_eq!(trace(whole.path()).len(), 6);
+        assert_eq!(trace(whole.path()), trace(parts.path()));
+        let checkpoint = |run: &tempfile::TempDir| files(&run.path().join("checkpoints/step-6"));
+        assert!(checkpoint(&whole).iter().any(|(name, _)| name == kept), "{kept} is missing");
+        for ((name, a), (other, b)) in checkpoint(&whole).iter().zip(&checkpoint(&parts)) {
+            assert!(name == other && a == b, "{name} differs");
+        }
+        let model = |run: &tempfile::TempDir| std::fs::read(run.path().join("model.safetensors")).unwrap();
+        assert!(model(&whole) == model(&parts));
     }
+}
+
+#[test]
+fn with_an_average_the_model_file_has_the_average_and_the_checkpoint_the_weights() {
+    let run = tempfile::tempdir().unwrap();
+    train(&PretrainConfig { ema: Some(0.99), ..micro() }, run.path(), &TrainOptions::default());
+    let read = |name: &str| {
+        let bytes = std::fs::read(run.path().join(name)).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let mut named: Vec<(String, Vec<u8>)> =
+            tensors.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect();
+        named.sort();
+        named
+    };
+    let model = read("model.safetensors");
+    assert!(model == read("checkpoints/step-6/ema.safetensors"));
+    assert!(model != read("checkpoints/step-6/model.safetensors"));
 }
 
 #[test]
@@ -129,9 +167,15 @@ fn several_cuts_of_a_crop_are_averaged() {
 
 #[test]
 fn a_short_training_lowers_the_loss_of_every_objective() {
-    for objective in
-        [Objective::Curriculum, Objective::Random, Objective::Next, Objective::NextAll, Objective::Mae]
-    {
+    for objective in [
+        Objective::Curriculum,
+        Objective::Random,
+        Objective::Next,
+        Objective::NextAll,
+        Objective::Mae,
+        Objective::DbMim,
+        Objective::Byol,
+    ] {
         let run = tempfile::tempdir().unwrap();
         let config = PretrainConfig {
             objective,

@@ -16,7 +16,7 @@ use super::report::Report;
 /// Train a network to predict affinities from labelled EM
 ///
 /// Settings come from --config, then from options. RUN receives config.toml (all settings resolved), metrics.jsonl,
-/// checkpoints and model.safetensors; interrupted runs go on with --resume.
+/// events for TensorBoard, checkpoints and model.safetensors; interrupted runs go on with --resume.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -69,6 +69,9 @@ pub(super) struct Options {
     /// Peak learning rate [default: 0.001]
     #[arg(long)]
     lr: Option<f64>,
+    /// Validate and write a moving average of the weights with this momentum, as 0.999
+    #[arg(long, value_name = "MOMENTUM")]
+    ema: Option<f64>,
     /// Seed of weights, crops and augmentation [default: 1]
     #[arg(long)]
     seed: Option<u64>,
@@ -170,6 +173,9 @@ fn settings(options: &Options) -> anyhow::Result<FinetuneConfig> {
     set(&mut config.optimiser.lr, options.lr);
     set(&mut config.seed, options.seed);
     set(&mut config.validate_every, options.validate_every);
+    if options.ema.is_some() {
+        config.ema = options.ema;
+    }
     if options.init.is_some() {
         config.init.clone_from(&options.init);
     }

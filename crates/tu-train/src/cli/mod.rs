@@ -1,5 +1,6 @@
 //! Commands, their options and what they print.
 
+mod ablate;
 mod affinities;
 mod agglomerate;
 mod calibrate;
@@ -11,8 +12,10 @@ mod info;
 mod inputs;
 mod phantom;
 mod pretrain;
+mod probe_rollout;
 mod progress;
 mod report;
+mod run_report;
 mod segment;
 
 use std::process::ExitCode;
@@ -82,6 +85,9 @@ enum Command {
     Agglomerate(agglomerate::Options),
     Evaluate(evaluate::Options),
     Calibrate(calibrate::Options),
+    Report(run_report::Options),
+    ProbeRollout(Box<probe_rollout::Options>),
+    Ablate(Box<ablate::Options>),
     Info(info::Options),
     Completions(completions::Options),
 }
@@ -116,6 +122,11 @@ fn run(common: &Common, command: Command) -> anyhow::Result<Report> {
         .num_threads(common.threads())
         .build_global()
         .context("threads: the system grants none: close other programs or lower --threads")?;
+    dispatch(common, command)
+}
+
+/// Runs a command on the threads that there are.
+fn dispatch(common: &Common, command: Command) -> anyhow::Result<Report> {
     match command {
         Command::Phantom(options) => phantom::run(&options),
         Command::Pretrain(options) => pretrain::run(common, &options),
@@ -126,6 +137,9 @@ fn run(common: &Common, command: Command) -> anyhow::Result<Report> {
         Command::Agglomerate(options) => agglomerate::run(common, &options),
         Command::Evaluate(options) => evaluate::run(common, &options),
         Command::Calibrate(options) => calibrate::run(common, &options),
+        Command::Report(options) => run_report::run(&options),
+        Command::ProbeRollout(options) => probe_rollout::run(common, &options),
+        Command::Ablate(options) => ablate::run(common, &options),
         Command::Info(options) => info::run(&options),
         Command::Completions(options) => Ok(completions::run(&options)),
     }

@@ -15,7 +15,7 @@ use super::report::Report;
 /// Pretrain a network on unlabelled EM by predicting tokens
 ///
 /// Settings come from --config, then from options. RUN receives config.toml (all settings resolved), metrics.jsonl,
-/// pictures of reconstructions in panels/, checkpoints and model.safetensors, which `tu-train finetune --init` takes;
+/// events for TensorBoard, pictures of reconstructions in panels/, checkpoints and model.safetensors, which `tu-train finetune --init` takes;
 /// interrupted runs go on with --resume.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -43,7 +43,7 @@ pub(super) struct Options {
     /// tiny, small, base, 100m, 200m, 500m or 1b [default: tiny]
     #[arg(long)]
     preset: Option<String>,
-    /// curriculum, random, next, next-all, random+next, random+next-all or mae [default: curriculum]
+    /// curriculum, random, next, next-all, random+next, random+next-all, mae, dbmim or byol [default: curriculum]
     #[arg(long)]
     objective: Option<Objective>,
     /// Optimiser steps [default: 1000]
@@ -61,12 +61,15 @@ pub(super) struct Options {
     /// Shape of a token in voxels; a crop is a whole number of them [default: 4,16,16]
     #[arg(long, value_name = "Z,Y,X")]
     patch: Option<Triple<usize>>,
-    /// Share of tokens that random prediction masks [default: 0.4; 0.75 for mae]
+    /// Share of tokens that random prediction masks [default: 0.4; 0.75 for mae and, to begin with, dbmim]
     #[arg(long, value_name = "SHARE")]
     mask_ratio: Option<f64>,
     /// Peak learning rate [default: 0.001]
     #[arg(long)]
     lr: Option<f64>,
+    /// Write model.safetensors from a moving average of the weights with this momentum, as 0.999
+    #[arg(long, value_name = "MOMENTUM")]
+    ema: Option<f64>,
     /// Seed of weights, crops, masks and cuts [default: 1]
     #[arg(long)]
     seed: Option<u64>,
@@ -149,6 +152,9 @@ fn settings(options: &Options) -> anyhow::Result<PretrainConfig> {
     }
     if options.mask_ratio.is_some() {
         config.mask.ratio = options.mask_ratio;
+    }
+    if options.ema.is_some() {
+        config.ema = options.ema;
     }
     if options.init.is_some() {
         config.init.clone_from(&options.init);

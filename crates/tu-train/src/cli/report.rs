@@ -26,6 +26,11 @@ impl Report {
         self.failure.as_deref()
     }
 
+    /// The object for programs.
+    pub(super) fn into_json(self) -> Value {
+        self.json
+    }
+
     /// Prints one of the two to standard output.
     pub(super) fn print(&self, as_json: bool) {
         let mut out = std::io::stdout().lock();

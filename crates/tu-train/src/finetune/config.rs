@@ -4,12 +4,14 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tu_model::{EmMambaConfig, IntensityRule, Preset};
+use tu_model::{EmMambaConfig, IntensityRule};
 use tu_segment::{FragmentMethod, Scoring};
 
 use super::TrainError;
 use crate::data::{AugmentationConfig, VolumeEntry};
-use crate::training::OptimiserConfig;
+use crate::training::{
+    OptimiserConfig, check_crops, check_momentum, named_architecture, read_settings, settings_toml,
+};
 
 /// Settings of a fine-tuning run: labelled volumes in, an affinity network out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub struct FinetuneConfig {
     pub loss: LossKind,
     /// Leaves voxels with label 0 out of the loss, and affinities that touch one. Default: false (background pairs are 0).
     pub ignore_unlabelled: bool,
+    /// Momentum of the moving average of the weights that is validated and written. Default: none, and the last weights are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
     /// Widens the borders between labels by a voxel in plane before affinities are computed. Default: false.
     pub widen_borders: bool,
     /// Steps between validations; 0 validates at the end only. Default: 500.
@@ -80,6 +85,7 @@ impl Default for FinetuneConfig {
             modules: Modules::All,
             loss: LossKind::WeightedMse,
             ignore_unlabelled: false,
+            ema: None,
             widen_borders: false,
             validate_every: 500,
             checkpoint_every: 200,
@@ -214,10 +220,7 @@ impl FinetuneConfig {
     /// # Errors
     /// The file cannot be read, is no TOML, or names an unknown field.
     pub fn from_toml_file(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(|source| TrainError::io("read", path, source))?;
-        toml::from_str(&text).map_err(|error| {
-            TrainError::Config(format!("{}: {error}; correct the field that is named", path.display()))
-        })
+        read_settings(path)
     }
 
     /// All settings as TOML.
@@ -225,8 +228,7 @@ impl FinetuneConfig {
     /// # Errors
     /// A value has no TOML form (not reached by settings that were read from TOML).
     pub fn to_toml(&self) -> Result<String, TrainError> {
-        toml::to_string(self)
-            .map_err(|error| TrainError::Config(format!("cannot write settings as TOML: {error}")))
+        settings_toml(self)
     }
 
     /// The architecture that `architecture` or else `preset` names (`init` is looked at when the network is built).
@@ -234,16 +236,7 @@ impl FinetuneConfig {
     /// # Errors
     /// `preset` is unknown.
     pub fn resolved_architecture(&self) -> Result<EmMambaConfig, TrainError> {
-        if let Some(architecture) = &self.architecture {
-            return Ok(architecture.clone());
-        }
-        let preset: Preset = self.preset.parse().map_err(|_| {
-            TrainError::Config(format!(
-                "preset `{}` is unknown; use tiny, small, base, 100m, 200m, 500m or 1b",
-                self.preset
-            ))
-        })?;
-        Ok(EmMambaConfig::preset(preset))
+        named_architecture(self.architecture.as_ref(), &self.preset)
     }
 
     /// Checks what can be checked before any data is opened.
@@ -255,21 +248,16 @@ impl FinetuneConfig {
         if self.volumes.is_empty() {
             return refuse("no training volume: give `volumes` at least one entry with raw and labels");
         }
-        if self.batch == 0 || self.steps == 0 {
-            return refuse("batch and steps must be at least 1");
+        if self.steps == 0 {
+            return refuse("steps must be at least 1");
         }
-        if self.crop_zyx.contains(&0) || self.crop_zyx[1] % 16 != 0 || self.crop_zyx[2] % 16 != 0 {
-            return refuse("crop_zyx: y and x must be multiples of 16, z at least 1");
-        }
-        let voxels = self.crop_zyx.iter().try_fold(self.batch, |n, &s| n.checked_mul(s));
-        if voxels.is_none_or(|n| n > 1 << 31) {
-            return refuse("batch × crop_zyx exceeds 2^31 voxels; use smaller crops");
-        }
+        check_crops(self.crop_zyx, self.batch)?;
         let sound = |i: usize| (1..=4096).contains(&self.tile_zyx[i]) && self.halo_zyx[i] <= 4096;
         let whole = |i: usize| (self.tile_zyx[i] + 2 * self.halo_zyx[i]).is_multiple_of(16);
         if !((0..3).all(sound) && whole(1) && whole(2)) {
             return refuse("tile_zyx + 2 × halo_zyx must be multiples of 16 in y and x, and none above 4096");
         }
+        self.ema.map_or(Ok(()), |momentum| check_momentum("ema", momentum))?;
         self.optimiser.check()?;
         self.augmentation.check().map_err(TrainError::Config)?;
         if let Some(validation) = &self.validation {
@@ -308,6 +296,7 @@ impl FinetuneConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tu_model::Preset;
 
     #[test]
     fn settings_survive_being_written_and_read() {

@@ -1,4 +1,4 @@
-//! The training loop.
+//! The fine-tuning run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::modules::select_modules;
 use super::validation::Validation;
 use crate::checkpoint::{Checkpoint, CheckpointFolder, write_file};
 use crate::data::{Batch, Prefetcher, Sampler, TargetConfig, TrainingVolume};
-use crate::metrics_log::{MetricsLine, MetricsLog, StepMetrics, ValidationMetrics};
+use crate::metrics_log::{MetricsLog, StepMetrics, ValidationMetrics};
 use crate::segment::Silent;
 use crate::training::{
-    AdamW, NamedGradients, Progress, RunSettings, TrainError, TrainOptions, TrainingState, checkpoint_file,
-    draw_curves, find_checkpoint, is_due, learning_rate, load_model, transfer,
+    AdamW, NamedGradients, Progress, RunSettings, Session, Task, TrainError, TrainOptions, TrainingState,
+    WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model, optimise, transfer,
 };
 
 impl RunSettings for FinetuneConfig {
@@ -77,40 +77,67 @@ pub fn finetune(
     let sampler =
         Sampler::new(volumes, config.crop_zyx, config.augmentation.clone(), config.intensity, config.seed)?;
     let device = device.clone().autodiff();
-    let mut trainer = Trainer::start(config, run, folder, &device, &sampler, checkpoint.as_ref())?;
+    let (mut trainer, first_step) = Trainer::start(config, run, &device, &sampler, checkpoint.as_ref())?;
     // Only now: settings that a checkpoint refuses must not replace those of the run.
+    let log = MetricsLog::open(run, first_step).map_err(|e| TrainError::io("write", run, e))?;
     let settings = run.join("config.toml");
     write_file(&settings, config.to_toml()?.as_bytes()).map_err(|e| TrainError::io("write", &settings, e))?;
-    trainer.run(Arc::new(sampler), options)
+    let checkpoints = (config.checkpoint_every, config.keep_checkpoints);
+    let mut session = Session { settings: config, run, folder, log, first_step, checkpoints };
+    let target = TargetConfig {
+        loss: config.loss,
+        ignore_unlabelled: config.ignore_unlabelled,
+        widen_borders: config.widen_borders,
+    };
+    let steps = first_step..session.end(options);
+    let batches = Prefetcher::start(Arc::new(sampler), steps, config.batch, target, 2)?;
+    let progress = Progress::new(config.steps, first_step, options.progress);
+    if let Some(report) = &trainer.load_report {
+        progress.say(report);
+    }
+    let (trained_parameters, parameters) = (trainer.trained_parameters, trainer.model.num_params());
+    progress.say(&format!(
+        "training {trained_parameters} of {parameters} parameters, steps {first_step}..{}",
+        config.steps
+    ));
+    let reached = session.drive(&mut trainer, &batches, progress, options)?;
+    Ok(TrainOutcome {
+        steps: reached.steps,
+        finished: reached.steps == config.steps,
+        last_loss: reached.last_loss,
+        best: trainer.best.clone(),
+        trained_parameters,
+        parameters,
+        model_file: trainer.model_file(),
+    })
 }
 
+/// A run's network with everything that changes along with it.
 struct Trainer<'a> {
     config: &'a FinetuneConfig,
     run: &'a Path,
-    folder: CheckpointFolder,
     device: Device,
     model: EmMamba,
     metadata: ModelMetadata,
     optimiser: AdamW,
-    log: MetricsLog,
+    /// What is validated and written, where that is an average.
+    average: Option<WeightAverage<EmMamba>>,
     validation: Option<Validation>,
     best: Option<ValidationMetrics>,
-    first_step: u64,
     /// What was taken over from `init`, for a new run that has one.
     load_report: Option<String>,
     trained_parameters: usize,
-    parameters: usize,
 }
 
 impl<'a> Trainer<'a> {
+    /// The trainer of a new run, or that of a checkpoint with the steps it has done.
     fn start(
         config: &'a FinetuneConfig,
         run: &'a Path,
-        folder: CheckpointFolder,
         device: &Device,
         sampler: &Sampler,
         checkpoint: Option<&Checkpoint>,
-    ) -> Result<Self, TrainError> {
+    ) -> Result<(Self, u64), TrainError> {
         let (model, metadata, load_report) = match checkpoint {
             Some(checkpoint) => {
                 let bytes = checkpoint_file(checkpoint, "model.safetensors")?;
@@ -124,141 +151,50 @@ impl<'a> Trainer<'a> {
             .check_window(config.crop_zyx)
             .map_err(|e| TrainError::Config(format!("crop_zyx: {e}")))?;
         let (model, trained_parameters) = select_modules(model, config.modules)?;
-        let parameters = model.num_params();
         let mut optimiser = AdamW::new(&config.optimiser, &model);
+        let mut average = config.ema.map(|momentum| WeightAverage::new(&model, momentum));
         let mut state = TrainingState::new(config, 0, None);
         if let Some(checkpoint) = checkpoint {
             state = TrainingState::read(checkpoint_file(checkpoint, "state.json")?, config)?;
             optimiser.load(checkpoint_file(checkpoint, "optimiser.safetensors")?, &model, device)?;
+            if let Some(fresh) = average {
+                average = Some(fresh.load(checkpoint_file(checkpoint, "ema.safetensors")?)?);
+            }
         }
         let validation = config.validation.as_ref().map(Validation::open).transpose()?;
-        let log = MetricsLog::open(run, state.step).map_err(|e| TrainError::io("write", run, e))?;
-        Ok(Self {
+        let (device, best) = (device.clone(), state.best);
+        let trainer = Self {
             config,
             run,
-            folder,
-            device: device.clone(),
+            device,
             model,
             metadata,
             optimiser,
-            log,
+            average,
             validation,
-            best: state.best,
-            first_step: state.step,
+            best,
             load_report,
             trained_parameters,
-            parameters,
-        })
-    }
-
-    fn run(&mut self, sampler: Arc<Sampler>, options: &TrainOptions) -> Result<TrainOutcome, TrainError> {
-        let config = self.config;
-        let target = TargetConfig {
-            loss: config.loss,
-            ignore_unlabelled: config.ignore_unlabelled,
-            widen_borders: config.widen_borders,
         };
-        let end = options.stop_after.map_or(config.steps, |s| s.min(config.steps));
-        let batches = Prefetcher::start(sampler, self.first_step..end, config.batch, target, 2)?;
-        let mut progress = Progress::new(config.steps, self.first_step, options.progress);
-        if let Some(report) = &self.load_report {
-            progress.say(report);
-        }
-        progress.say(&format!(
-            "training {} of {} parameters, steps {}..{}",
-            self.trained_parameters, self.parameters, self.first_step, config.steps
-        ));
-        let mut done = self.first_step;
-        let mut saved = None;
-        let mut last_loss = None;
-        while done < end && !options.stop.is_raised() {
-            let metrics = self.step(batches.next_batch()?)?;
-            done = metrics.step;
-            last_loss = Some(metrics.loss);
-            progress.step(&metrics);
-            self.append(&MetricsLine::Step(metrics))?;
-            if is_due(config.validate_every, done) || done == config.steps {
-                self.validate(done, &progress)?;
-            }
-            if is_due(config.checkpoint_every, done) {
-                self.save(done)?;
-                saved = Some(done);
-            }
-        }
-        if saved != Some(done) && done > self.first_step {
-            self.save(done)?;
-        }
-        let model_file = self.run.join("model.safetensors");
-        if self.best.is_none() {
-            self.write_model(done, &model_file)?;
-        }
-        // A picture is a convenience: a run does not fail for want of one.
-        if let Err(cause) = draw_curves(self.log.path(), &self.run.join("curves.png")) {
-            progress.say(&format!("curves.png was not drawn: {cause}"));
-        }
-        progress.finish();
-        Ok(TrainOutcome {
-            steps: done,
-            finished: done == config.steps,
-            last_loss,
-            best: self.best.clone(),
-            trained_parameters: self.trained_parameters,
-            parameters: self.parameters,
-            model_file,
-        })
+        Ok((trainer, state.step))
     }
 
-    fn append(&mut self, line: &MetricsLine) -> Result<(), TrainError> {
-        let appended = self.log.append(line);
-        appended.map_err(|source| TrainError::io("write", self.log.path(), source))
+    fn model_file(&self) -> PathBuf {
+        self.run.join("model.safetensors")
     }
 
-    /// One optimiser step.
-    fn step(&mut self, batch: Batch) -> Result<StepMetrics, TrainError> {
-        let started = Instant::now();
-        let config = self.config;
-        let step = batch.step;
-        let voxels = batch.input.len() as f64;
-        let samples = batch.describe();
-        let not_finite = |what| TrainError::NotFinite { step, what, samples: samples.clone() };
-        let t = BatchTensors::new(batch, &self.device);
-        let logits = self.model.forward_logits(t.input);
-        let loss = loss_of_logits(config.loss, logits, t.affinities, t.weights, t.normaliser);
-        let mut gradients = loss.backward();
-        let value = f64::from(
-            loss.try_into_scalar::<f32>()
-                .map_err(|e| TrainError::Device(format!("computing the loss of step {step} ({e:?})")))?,
-        );
-        if !value.is_finite() {
-            return Err(not_finite("loss"));
-        }
-        let gradients = NamedGradients::take(&self.model, &mut gradients);
-        let norm = gradients.norm()?;
-        if !norm.is_finite() {
-            return Err(not_finite("gradient norm"));
-        }
-        let lr = learning_rate(&config.optimiser, config.steps, step);
-        let model = self.model.clone();
-        self.model = self.optimiser.step(model, gradients, norm, lr);
-        let seconds = started.elapsed().as_secs_f64();
-        Ok(StepMetrics {
-            step: step + 1,
-            loss: value,
-            lr,
-            gradient_norm: norm,
-            seconds,
-            voxels_per_second: voxels / seconds.max(1e-9),
-            objectives: None,
-        })
+    /// The network that is validated and written, without gradients.
+    fn judged(&self) -> EmMamba {
+        self.average.as_ref().map_or_else(|| self.model.valid(), |average| average.network().clone())
     }
 
-    fn validate(&mut self, done: u64, progress: &Progress) -> Result<(), TrainError> {
-        let Some(validation) = &self.validation else { return Ok(()) };
+    fn validate(&mut self, done: u64, progress: &Progress) -> Result<Option<ValidationMetrics>, TrainError> {
+        let Some(validation) = &self.validation else { return Ok(None) };
         let started = Instant::now();
         let plain = self.device.clone().without_autodiff();
-        let network = Network::new(self.model.valid(), self.metadata.clone(), &plain);
+        let network = Network::new(self.judged(), self.metadata.clone(), &plain);
         let results = validation.run(&network, &Silent)?;
-        let Some(winner) = results.first() else { return Ok(()) };
+        let Some(winner) = results.first() else { return Ok(None) };
         let mut voi_by_method: Vec<(String, f64)> = Vec::new();
         for result in &results {
             let name = result.fragment_method.name();
@@ -277,16 +213,15 @@ impl<'a> Trainer<'a> {
         };
         let is_best = self.best.as_ref().is_none_or(|best| metrics.scores.voi < best.scores.voi);
         progress.validation(&metrics, is_best);
-        self.append(&MetricsLine::Validation(metrics.clone()))?;
         if is_best {
-            self.best = Some(metrics);
-            self.write_model(done, &self.run.join("model.safetensors"))?;
+            self.best = Some(metrics.clone());
+            self.write_model(done)?;
         }
-        Ok(())
+        Ok(Some(metrics))
     }
 
-    /// The model file at this moment, with the best post-processing known.
-    fn model_bytes(&self, step: u64) -> Result<Vec<u8>, TrainError> {
+    /// A model file with the weights of `network` and the best post-processing known.
+    fn model_bytes(&self, network: &EmMamba, step: u64) -> Result<Vec<u8>, TrainError> {
         let mut metadata = self.metadata.clone();
         metadata.provenance.steps = step;
         if let Some(best) = &self.best {
@@ -294,25 +229,79 @@ impl<'a> Trainer<'a> {
             metadata.scoring = best.scoring;
             metadata.threshold = best.threshold;
         }
-        tu_model::save(&self.model, &metadata, StoredFloat::F32)
+        tu_model::save(network, &metadata, StoredFloat::F32)
             .map_err(|e| TrainError::Model { input: "trained network".into(), cause: e.to_string() })
     }
 
-    fn write_model(&self, step: u64, path: &Path) -> Result<(), TrainError> {
-        write_file(path, &self.model_bytes(step)?).map_err(|source| TrainError::io("write", path, source))
+    fn write_model(&self, step: u64) -> Result<(), TrainError> {
+        let path = self.model_file();
+        write_file(&path, &self.model_bytes(&self.judged(), step)?)
+            .map_err(|source| TrainError::io("write", &path, source))
+    }
+}
+
+impl Task for Trainer<'_> {
+    type Batch = Batch;
+
+    fn step(&mut self, batch: Batch) -> Result<StepMetrics, TrainError> {
+        let started = Instant::now();
+        let config = self.config;
+        let step = batch.step;
+        let voxels = batch.input.len() as f64;
+        let samples = batch.describe();
+        let t = BatchTensors::new(batch, &self.device);
+        let logits = self.model.forward_logits(t.input);
+        let loss = loss_of_logits(config.loss, logits, t.affinities, t.weights, t.normaliser);
+        let mut gradients = loss.backward();
+        let value = f64::from(
+            loss.try_into_scalar::<f32>()
+                .map_err(|e| TrainError::Device(format!("computing the loss of step {step} ({e:?})")))?,
+        );
+        if !value.is_finite() {
+            return Err(TrainError::NotFinite { step, what: "loss", samples });
+        }
+        let gradients = NamedGradients::take(&self.model, &mut gradients);
+        let span = (step, config.steps);
+        let update =
+            optimise(&mut self.model, &mut self.optimiser, gradients, &config.optimiser, span, || samples)?;
+        self.average = self.average.take().map(|average| average.follow(&self.model, step + 1));
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(StepMetrics {
+            step: step + 1,
+            loss: value,
+            lr: update.lr,
+            gradient_norm: update.gradient_norm,
+            seconds,
+            voxels_per_second: voxels / seconds.max(1e-9),
+            objectives: None,
+        })
     }
 
-    fn save(&self, step: u64) -> Result<(), TrainError> {
-        let state = TrainingState::new(self.config, step, self.best.clone());
-        let state = serde_json::to_vec_pretty(&state)
-            .map_err(|e| TrainError::Config(format!("the training state cannot be written: {e}")))?;
-        let files: [(&str, &[u8]); 3] = [
-            ("model.safetensors", &self.model_bytes(step)?),
-            ("optimiser.safetensors", &self.optimiser.to_bytes()?),
-            ("state.json", &state),
+    fn observe(&mut self, done: u64, progress: &Progress) -> Result<Option<ValidationMetrics>, TrainError> {
+        if is_due(self.config.validate_every, done) || done == self.config.steps {
+            return self.validate(done, progress);
+        }
+        Ok(None)
+    }
+
+    fn checkpoint(&self, step: u64) -> Result<Vec<(&'static str, Vec<u8>)>, TrainError> {
+        let mut files = vec![
+            ("model.safetensors", self.model_bytes(&self.model, step)?),
+            ("optimiser.safetensors", self.optimiser.to_bytes()?),
         ];
-        self.folder.write(step, &files, self.config.keep_checkpoints)?;
-        Ok(())
+        if let Some(average) = &self.average {
+            files.push(("ema.safetensors", average.to_bytes()?));
+        }
+        Ok(files)
+    }
+
+    fn best(&self) -> Option<ValidationMetrics> {
+        self.best.clone()
+    }
+
+    fn finish(&mut self, done: u64, _stepped: bool, _progress: &Progress) -> Result<(), TrainError> {
+        // With a validation the best model has been written when it was found.
+        if self.best.is_none() { self.write_model(done) } else { Ok(()) }
     }
 }
 

@@ -5,7 +5,8 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Cut, PretrainConfig, TokenGrid, draw_mask, hide, mask_count, perturb};
+use super::decision::Undecided;
+use super::{Cut, Objective, PretrainConfig, TokenGrid, ViewPair, draw_mask, hide, mask_count, perturb};
 use crate::data::{Crop, DataError, SampleOrigin, Sampler, sample_rng};
 use crate::training::TrainError;
 
@@ -34,6 +35,10 @@ pub struct MicroBatch {
     pub masked: Option<MaskedView>,
     /// For next and next-all prediction, where they have a weight.
     pub cuts: Vec<CutView>,
+    /// For a policy that chooses the masks, where that is the objective.
+    pub undecided: Option<Undecided>,
+    /// For two views described alike, where that is the objective.
+    pub views: Option<ViewPair>,
 }
 
 /// Crops with masked tokens.
@@ -131,7 +136,7 @@ impl CutView {
 }
 
 /// Perturbs an input as often as is asked for.
-fn finish(input: &mut [f32], grid: &TokenGrid, config: &PretrainConfig, rng: &mut ChaCha8Rng) {
+pub(super) fn finish(input: &mut [f32], grid: &TokenGrid, config: &PretrainConfig, rng: &mut ChaCha8Rng) {
     if rng.random_bool(config.perturbation_probability().clamp(0.0, 1.0)) {
         perturb(rng, input, grid.crop_zyx());
     }
@@ -156,13 +161,21 @@ impl MicroBatch {
                 .enumerate()
                 .map(|(i, crop)| (crop.raw.as_slice(), sample_rng(config.seed, step, first + i as u64)))
         };
-        let masked = if weights.random > 0.0 { Some(MaskedView::draw(samples(), config)?) } else { None };
+        let by_policy = config.objective == Objective::DbMim;
+        let masked = if weights.random > 0.0 && !by_policy {
+            Some(MaskedView::draw(samples(), config)?)
+        } else {
+            None
+        };
+        let views = config.objective == Objective::Byol;
         let cuts = if weights.next > 0.0 || weights.next_all > 0.0 { config.cut.cuts } else { 0 };
         Ok(Self {
             size: crops.len(),
             tokens: crops.iter().flat_map(|crop| grid.gather(&crop.raw)).collect(),
             masked,
             cuts: (0..cuts).map(|index| CutView::draw(samples(), config, index)).collect::<Result<_, _>>()?,
+            undecided: by_policy.then(|| Undecided::draw(samples(), &grid, MASK_STREAM)),
+            views: views.then(|| ViewPair::draw(samples(), &grid, MASK_STREAM)),
         })
     }
 }

@@ -4,12 +4,17 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tu_model::{EmMambaConfig, IntensityRule, Preset};
+use tu_model::{EmMambaConfig, IntensityRule};
 
 use super::objective::Objective;
-use super::{CurriculumConfig, Fill, ObjectiveWeights, PathKind, TokenGrid, mask_count};
+use super::{
+    ByolConfig, CurriculumConfig, DecisionConfig, Fill, ObjectiveWeights, PathKind, TokenGrid, mask_count,
+};
 use crate::data::VolumeEntry;
-use crate::training::{OptimiserConfig, RunSettings, TrainError};
+use crate::training::{
+    OptimiserConfig, RunSettings, TrainError, check_crops, check_momentum, named_architecture, read_settings,
+    settings_toml,
+};
 
 /// Settings of a pretraining run: unlabelled volumes in, a network to fine-tune out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +44,7 @@ pub struct PretrainConfig {
     pub seed: u64,
     /// Reflects crops along each axis and exchanges y and x at random. Default: true.
     pub flip: bool,
-    /// Probability that an input (never its target) gets noise, blur or a blank box. Default: 0.5; 0 for `mae`.
+    /// Probability that an input (never its target) gets noise, blur or a blank box. Default: 0.5; 0 for `mae` and `dbmim`.
     pub perturbation: Option<f64>,
     /// Steps between checkpoints; 0 writes one at the end only. Default: 200.
     pub checkpoint_every: u64,
@@ -59,6 +64,9 @@ pub struct PretrainConfig {
     pub notes: String,
     /// Sets the peak learning rate to this times crops per step over 256. Default: none, and `optimiser.lr` holds.
     pub base_lr: Option<f64>,
+    /// Momentum of the moving average that model.safetensors is written from. Default: none, and it has the last weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
     /// Random masks.
     pub mask: MaskConfig,
     /// Cuts of the token path.
@@ -67,6 +75,12 @@ pub struct PretrainConfig {
     pub curriculum: CurriculumConfig,
     /// The part that predicts tokens behind a cut.
     pub heads: HeadConfig,
+    /// Sizes and momentum, for `byol`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byol: Option<ByolConfig>,
+    /// The policy that chooses masks, for `dbmim`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionConfig>,
     /// Optimiser and learning-rate schedule.
     pub optimiser: OptimiserConfig,
     /// Architecture in full; overrides `preset`. Default: none.
@@ -100,10 +114,13 @@ impl Default for PretrainConfig {
             licence: String::new(),
             notes: String::new(),
             base_lr: None,
+            ema: None,
             mask: MaskConfig::default(),
             cut: CutConfig::default(),
             curriculum: CurriculumConfig::default(),
             heads: HeadConfig::default(),
+            byol: None,
+            decision: None,
             optimiser: OptimiserConfig { min_lr: 0.0, ..OptimiserConfig::default() },
             architecture: None,
             volumes: Vec::new(),
@@ -115,9 +132,9 @@ impl Default for PretrainConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaskConfig {
-    /// ρ, the share of tokens that is masked. Default: 0.4; 0.75 for `mae`.
+    /// ρ, the share of tokens that is masked. Default: 0.4; 0.75 for `mae` and, as a mean to begin with, for `dbmim`.
     pub ratio: Option<f64>,
-    /// What masked tokens are replaced by. Default: `noise`; `zero` for `mae`.
+    /// What masked tokens are replaced by. Default: `noise`; `zero` for `mae` and `dbmim`.
     pub fill: Option<Fill>,
 }
 
@@ -195,10 +212,7 @@ impl PretrainConfig {
     /// # Errors
     /// The file cannot be read, is no TOML, or names an unknown field.
     pub fn from_toml_file(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(|source| TrainError::io("read", path, source))?;
-        toml::from_str(&text).map_err(|error| {
-            TrainError::Config(format!("{}: {error}; correct the field that is named", path.display()))
-        })
+        read_settings(path)
     }
 
     /// All settings as TOML.
@@ -206,8 +220,7 @@ impl PretrainConfig {
     /// # Errors
     /// A value has no TOML form (not reached by settings that were read from TOML).
     pub fn to_toml(&self) -> Result<String, TrainError> {
-        toml::to_string(self)
-            .map_err(|error| TrainError::Config(format!("cannot write settings as TOML: {error}")))
+        settings_toml(self)
     }
 
     /// The same settings with everything decided that the objective decides where nothing is said.
@@ -216,15 +229,31 @@ impl PretrainConfig {
         let mut config = self.clone();
         config.mask = MaskConfig { ratio: Some(self.mask_ratio()), fill: Some(self.mask_fill()) };
         config.perturbation = Some(self.perturbation_probability());
+        config.byol = (self.objective == Objective::Byol).then(|| self.byol_config());
+        config.decision = (self.objective == Objective::DbMim).then(|| self.decision_config());
         if let Some(base) = config.base_lr.take() {
             config.optimiser.lr = base * (self.batch * self.accumulate) as f64 / 256.0;
         }
         config
     }
 
-    /// What holds for an objective where nothing is said: masked autoencoding has settings of its own.
+    /// What holds for an objective where nothing is said: masked autoencoding, also with chosen masks, has settings of its
+    /// own.
     fn by_objective<T>(&self, setting: Option<T>, mae: T, otherwise: T) -> T {
-        setting.unwrap_or(if self.objective == Objective::Mae { mae } else { otherwise })
+        let autoencodes = matches!(self.objective, Objective::Mae | Objective::DbMim);
+        setting.unwrap_or(if autoencodes { mae } else { otherwise })
+    }
+
+    /// Sizes and momentum for `byol`.
+    #[must_use]
+    pub fn byol_config(&self) -> ByolConfig {
+        self.byol.clone().unwrap_or_default()
+    }
+
+    /// The policy's settings for `dbmim`.
+    #[must_use]
+    pub fn decision_config(&self) -> DecisionConfig {
+        self.decision.clone().unwrap_or_default()
     }
 
     /// ρ, the share of tokens that is masked.
@@ -275,12 +304,7 @@ impl PretrainConfig {
     /// # Errors
     /// `preset` is unknown.
     pub fn resolved_architecture(&self) -> Result<EmMambaConfig, TrainError> {
-        let architecture = match &self.architecture {
-            Some(architecture) => architecture.clone(),
-            None => EmMambaConfig::preset(
-                self.preset.parse::<Preset>().map_err(|e| TrainError::Config(e.to_string()))?,
-            ),
-        };
+        let architecture = named_architecture(self.architecture.as_ref(), &self.preset)?;
         Ok(EmMambaConfig { out_channels: 1, ..architecture })
     }
 
@@ -293,20 +317,12 @@ impl PretrainConfig {
         if self.volumes.is_empty() {
             return refuse("no volume to train on: give --data, or `volumes` at least one entry with raw");
         }
-        if self.batch == 0 || self.steps == 0 || self.accumulate == 0 {
-            return refuse("batch, accumulate and steps must be at least 1");
+        if self.steps == 0 {
+            return refuse("steps must be at least 1");
         }
+        let views = self.cut.cuts.max(1);
+        check_crops(self.crop_zyx, self.batch.saturating_mul(self.accumulate).saturating_mul(views))?;
         let grid = self.grid()?;
-        if !self.crop_zyx[1].is_multiple_of(16) || !self.crop_zyx[2].is_multiple_of(16) {
-            return refuse("crop_zyx: y and x must be multiples of 16");
-        }
-        if self.crop_zyx.iter().any(|s| *s > 4096) {
-            return refuse("crop_zyx: no side may exceed 4096 voxels");
-        }
-        let crops = self.batch.saturating_mul(self.accumulate).saturating_mul(self.cut.cuts.max(1));
-        if self.crop_zyx.iter().try_fold(crops, |n, &s| n.checked_mul(s)).is_none_or(|n| n > 1 << 31) {
-            return refuse("batch × accumulate × crop_zyx exceeds 2^31 voxels; use smaller crops or fewer");
-        }
         let ratio = self.mask_ratio();
         if !(0.0..1.0).contains(&ratio) || mask_count(ratio, grid.tokens()) == 0 {
             return Err(TrainError::Config(format!(
@@ -322,6 +338,15 @@ impl PretrainConfig {
         {
             return refuse("weights: three numbers of at least 0, one of them above 0");
         }
+        if self.weights.is_some() && !self.objective.is_weighted() {
+            return Err(TrainError::Config(format!(
+                "weights are those of random, next and next-all prediction, and `{}` has none of its own; leave them out",
+                self.objective.name()
+            )));
+        }
+        self.ema.map_or(Ok(()), |momentum| check_momentum("ema", momentum))?;
+        self.byol_config().check()?;
+        self.decision_config().check()?;
         if self.base_lr.is_some_and(|lr| !lr.is_finite() || lr <= 0.0) {
             return refuse("base_lr must be positive");
         }
@@ -363,7 +388,7 @@ mod tests {
             assert_eq!(read.fingerprint(), config.fingerprint());
             assert_eq!(objective.name().parse::<Objective>().unwrap(), objective);
         }
-        assert!("byol".parse::<Objective>().unwrap_err().to_string().contains("random+next-all"));
+        assert!("simclr".parse::<Objective>().unwrap_err().to_string().contains("random+next-all"));
     }
 
     #[test]
@@ -431,6 +456,15 @@ mod tests {
             (PretrainConfig { mask: MaskConfig { ratio: Some(1.0), fill: None }, ..sound() }, "mask.ratio"),
             (PretrainConfig { weights: Some([0.0; 3]), ..sound() }, "weights"),
             (PretrainConfig { perturbation: Some(2.0), ..sound() }, "perturbation"),
+            (PretrainConfig { ema: Some(1.0), ..sound() }, "ema"),
+            (
+                PretrainConfig { byol: Some(ByolConfig { width: 0, ..ByolConfig::default() }), ..sound() },
+                "byol",
+            ),
+            (
+                PretrainConfig { objective: Objective::Mae, weights: Some([1.0, 0.0, 0.0]), ..sound() },
+                "`mae` has none",
+            ),
             (PretrainConfig { heads: HeadConfig { width: 4, ..HeadConfig::default() }, ..sound() }, "width"),
             (PretrainConfig { cut: CutConfig { cuts: 0, ..CutConfig::default() }, ..sound() }, "cuts"),
         ];

@@ -6,7 +6,9 @@ use tu_model::EmMamba;
 use tu_model::initialiser::Initialiser;
 use tu_model::names::parameter_names;
 
-use super::{PretrainConfig, TokenHeads};
+use super::byol::ByolHeads;
+use super::decision::MaskPolicy;
+use super::{Objective, PretrainConfig, TokenHeads};
 use crate::training::{NamedModule, TrainError, module_paths};
 
 /// The seed of the heads is that of the run plus this, so that they share no numbers with the network.
@@ -19,6 +21,10 @@ pub struct PretrainingNetwork {
     pub network: EmMamba,
     /// For objectives that predict tokens behind a cut.
     pub heads: Option<TokenHeads>,
+    /// For views described alike.
+    pub byol: Option<ByolHeads>,
+    /// For masks that are chosen.
+    pub policy: Option<MaskPolicy>,
 }
 
 impl PretrainingNetwork {
@@ -34,11 +40,15 @@ impl PretrainingNetwork {
     ) -> Result<Self, TrainError> {
         let patch_voxels = config.grid()?.patch_voxels();
         let predicts = config.predicts();
-        let heads = (predicts.0 || predicts.1).then(|| {
-            let mut init = Initialiser::new(device, config.seed.wrapping_add(HEADS_SEED));
-            TokenHeads::new(&config.heads, features, patch_voxels, predicts, &mut init)
+        let mut init = Initialiser::new(device, config.seed.wrapping_add(HEADS_SEED));
+        let heads = (predicts.0 || predicts.1)
+            .then(|| TokenHeads::new(&config.heads, features, patch_voxels, predicts, &mut init));
+        let byol = (config.objective == Objective::Byol)
+            .then(|| ByolHeads::new(&config.byol_config(), features, &mut init));
+        let policy = (config.objective == Objective::DbMim).then(|| {
+            MaskPolicy::new(&config.decision_config(), patch_voxels, config.mask_ratio(), &mut init)
         });
-        Ok(Self { network, heads }.map(&mut TrainAll))
+        Ok(Self { network, heads, byol, policy }.map(&mut TrainAll))
     }
 }
 
@@ -47,6 +57,8 @@ impl NamedModule for PretrainingNetwork {
     fn parameters(&self) -> Vec<(String, Vec<usize>, ParamId)> {
         let mut parameters = parameter_names(&self.network);
         parameters.extend(self.heads.as_ref().map(NamedModule::parameters).unwrap_or_default());
+        parameters.extend(self.byol.as_ref().map(NamedModule::parameters).unwrap_or_default());
+        parameters.extend(self.policy.as_ref().map(NamedModule::parameters).unwrap_or_default());
         parameters
     }
 }

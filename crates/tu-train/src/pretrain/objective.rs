@@ -1,9 +1,11 @@
-//! The three objectives. Each is a mean of squared errors of tokens in [0, 1].
+//! The three objectives of the method and one that it is compared with. Each is a mean of squared errors of tokens in
+//! [0, 1]; BYOL, which predicts no token, is in [`super::byol`].
 //!
 //! A token's log-likelihood under a Gaussian of fixed variance around the prediction is
 //! log p(x) = −‖x − x̂‖²/(2σ²) + const, so the mean squared error is its negative up to a factor and a constant that are
 //! the same for all objectives and tokens.
 
+pub mod dbmim;
 pub mod next;
 pub mod next_all;
 pub mod random;
@@ -40,11 +42,17 @@ pub enum Objective {
     /// Masked autoencoding (He et al., CVPR 2022): three quarters of the tokens blank, no noise, no perturbation.
     #[serde(rename = "mae")]
     Mae,
+    /// Decision-based masking: a policy learns which tokens are masked, see [`super::decision`].
+    #[serde(rename = "dbmim")]
+    DbMim,
+    /// Two views of a crop described alike, see [`super::byol`].
+    #[serde(rename = "byol")]
+    Byol,
 }
 
 impl Objective {
     /// All objectives.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Curriculum,
         Self::Random,
         Self::Next,
@@ -52,6 +60,8 @@ impl Objective {
         Self::RandomNext,
         Self::RandomNextAll,
         Self::Mae,
+        Self::DbMim,
+        Self::Byol,
     ];
 
     /// The name used on the command line and in settings.
@@ -65,14 +75,23 @@ impl Objective {
             Self::RandomNext => "random+next",
             Self::RandomNextAll => "random+next-all",
             Self::Mae => "mae",
+            Self::DbMim => "dbmim",
+            Self::Byol => "byol",
         }
+    }
+
+    /// Whether it is made of the three token objectives, and so of their weights.
+    #[must_use]
+    pub fn is_weighted(self) -> bool {
+        !matches!(self, Self::Mae | Self::DbMim | Self::Byol)
     }
 
     /// Weights that do not change over the run; none for the curriculum.
     pub(super) fn fixed_weights(self) -> Option<[f64; 3]> {
         match self {
             Self::Curriculum => None,
-            Self::Random | Self::Mae => Some([1.0, 0.0, 0.0]),
+            Self::Random | Self::Mae | Self::DbMim => Some([1.0, 0.0, 0.0]),
+            Self::Byol => Some([0.0; 3]),
             Self::Next => Some([0.0, 1.0, 0.0]),
             Self::NextAll => Some([0.0, 0.0, 1.0]),
             Self::RandomNext => Some([0.5, 0.5, 0.0]),
@@ -114,8 +133,14 @@ impl ObjectiveContext {
     /// The targets, `[B, K, P]`.
     #[must_use]
     pub fn targets(&self, batch: &MicroBatch) -> Tensor<3> {
-        let shape = [batch.size, self.grid.tokens(), self.grid.patch_voxels()];
-        Tensor::from_data(TensorData::new(batch.tokens.clone(), shape), &self.device)
+        self.tokens(&batch.tokens, batch.size)
+    }
+
+    /// Tokens of `samples` crops, `[B, K, P]`.
+    #[must_use]
+    pub fn tokens(&self, values: &[f32], samples: usize) -> Tensor<3> {
+        let shape = [samples, self.grid.tokens(), self.grid.patch_voxels()];
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &self.device)
     }
 
     /// The target of one token per sample, `[B, 1, P]`.
@@ -138,12 +163,17 @@ impl ObjectiveContext {
     }
 }
 
-/// Σ over tokens of weight · mean over voxels of (x̂ − x)², for `[B, Q, P]` and weights `[B, Q]`.
+/// Mean over voxels of (x̂ − x)² of each token, `[B, Q, P]` to `[B, Q]`.
+#[must_use]
+pub fn token_errors(predicted: Tensor<3>, target: Tensor<3>) -> Tensor<2> {
+    let [b, q, _] = predicted.dims();
+    (predicted - target).square().mean_dim(2).reshape([b, q])
+}
+
+/// Σ over tokens of weight · error, for `[B, Q, P]` and weights `[B, Q]`.
 #[must_use]
 pub fn token_mse(predicted: Tensor<3>, target: Tensor<3>, weights: Tensor<2>) -> Tensor<1> {
-    let [b, q, _] = predicted.dims();
-    let errors = (predicted - target).square().mean_dim(2).reshape([b, q]);
-    (errors * weights).sum()
+    (token_errors(predicted, target) * weights).sum()
 }
 
 #[cfg(test)]

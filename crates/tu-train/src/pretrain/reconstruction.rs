@@ -4,9 +4,10 @@
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 
-use super::objective::{ObjectiveContext, next, next_all, random};
+use super::decision::Undecided;
+use super::objective::{Objective, ObjectiveContext, dbmim, next, next_all, random};
 use super::panels::Panel;
-use super::{Cut, CutView, MaskedView, PretrainConfig, PretrainingNetwork, TokenGrid};
+use super::{Cut, CutView, MaskedView, PretrainConfig, PretrainingNetwork, TokenGrid, ViewPair};
 use crate::data::{Sampler, sample_rng};
 use crate::training::TrainError;
 
@@ -20,6 +21,9 @@ pub(super) struct ShownCrop {
     masked: MaskedView,
     cut: Cut,
     view: CutView,
+    views: Option<ViewPair>,
+    undecided: Undecided,
+    config: PretrainConfig,
     objectives: [bool; 3],
 }
 
@@ -36,7 +40,11 @@ impl ShownCrop {
         view.push(&raw, &cut, 1, &grid, &quiet, &mut rng());
         let (next, next_all) = config.predicts();
         let random = config.weights_at(0).random > 0.0;
-        Ok(Self { grid, raw, masked, cut, view, objectives: [random, next, next_all] })
+        let crops = || [(raw.as_slice(), rng())].into_iter();
+        let views = (config.objective == Objective::Byol).then(|| ViewPair::draw(crops(), &grid, 0));
+        let undecided = Undecided::draw(crops(), &grid, 0);
+        let objectives = [random, next, next_all];
+        Ok(Self { grid, masked, cut, view, views, undecided, config: quiet, objectives, raw })
     }
 
     /// Panels of the section through the token behind the cut, without gradients.
@@ -47,10 +55,22 @@ impl ShownCrop {
     ) -> Result<Vec<Panel>, TrainError> {
         let target = self.grid.gather(&self.raw);
         let mut panels = vec![self.panel("TARGET", &self.raw)];
+        if let Some(views) = &self.views {
+            panels.push(self.panel("VIEW A", &views.inputs[0]));
+            panels.push(self.panel("VIEW B", &views.inputs[1]));
+        }
         if self.objectives[0] {
-            let predicted = random::predict(context, &model.network, context.input(&self.masked.input, 1));
-            let masked: Vec<bool> = self.masked.weights.iter().map(|w| *w > 0.0).collect();
-            panels.push(self.panel("MASKED", &self.masked.input));
+            let chosen = match &model.policy {
+                Some(policy) => {
+                    let tokens = context.tokens(&target, 1);
+                    Some(dbmim::decide(context, policy, tokens, &self.undecided, &self.config)?.1)
+                }
+                None => None,
+            };
+            let view = chosen.as_ref().unwrap_or(&self.masked);
+            let predicted = random::predict(context, &model.network, context.input(&view.input, 1));
+            let masked: Vec<bool> = view.weights.iter().map(|w| *w > 0.0).collect();
+            panels.push(self.panel("MASKED", &view.input));
             panels.push(self.panel("RANDOM", &self.merge(&target, &values(predicted)?, &masked)));
         }
         let Some(heads) = &model.heads else { return Ok(panels) };

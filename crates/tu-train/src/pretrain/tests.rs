@@ -1,5 +1,7 @@
 //! The objectives on a micro network: what they see, what they count, what they train.
 
+mod comparisons;
+
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 use tu_model::{EmMambaConfig, Preset};

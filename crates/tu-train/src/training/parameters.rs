@@ -48,22 +48,26 @@ pub(crate) fn module_paths<M: Module>(module: &M, prefix: &str) -> Vec<(String, 
 /// # Errors
 /// The device fails while a parameter is read.
 pub(crate) fn to_safetensors<M: NamedModule>(module: &M) -> Result<Vec<u8>, TrainError> {
-    struct Values(Vec<Result<Vec<u8>, String>>);
+    struct Values(HashMap<ParamId, Result<Vec<u8>, String>>);
     impl ModuleVisitor for Values {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let data = param.val().try_into_data().map_err(|e| format!("{e:?}"));
-            self.0.push(data.map(|data| data.iter::<f32>().flat_map(f32::to_le_bytes).collect()));
+            let bytes = data.map(|data| data.iter::<f32>().flat_map(f32::to_le_bytes).collect());
+            self.0.insert(param.id, bytes);
         }
     }
-    let mut values = Values(Vec::new());
+    let mut values = Values(HashMap::new());
     module.visit(&mut values);
     let mut encoded = Vec::new();
-    for ((name, shape, _), bytes) in module.parameters().into_iter().zip(values.0) {
+    for (name, shape, id) in module.parameters() {
+        let Some(bytes) = values.0.remove(&id) else { continue };
         let bytes = bytes.map_err(|e| TrainError::Device(format!("reading the parameters ({e})")))?;
         encoded.push((name, shape, bytes));
     }
-    let unwritable =
-        |e: safetensors::SafeTensorError| TrainError::Model { input: "heads".into(), cause: e.to_string() };
+    let unwritable = |e: safetensors::SafeTensorError| TrainError::Model {
+        input: "parameters of a checkpoint".into(),
+        cause: e.to_string(),
+    };
     let views: Result<Vec<(&str, TensorView<'_>)>, _> = encoded
         .iter()
         .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))

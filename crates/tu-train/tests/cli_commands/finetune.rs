@@ -35,6 +35,9 @@ fn a_network_is_trained_and_the_run_can_be_described_and_used() {
     ]);
     assert_eq!(made["steps"].as_u64(), Some(2), "options override the settings file");
     assert!(made["scores"]["voi"].as_f64().is_some());
+    let reported = bench.json(&["report", "run", "--out", "page.html"]);
+    assert_eq!((reported["kind"].as_str(), reported["validations"].as_u64()), (Some("finetune"), Some(1)));
+    assert!(std::fs::read_to_string(bench.path("page.html")).unwrap().contains("VOI split"));
     let kept = std::fs::read_to_string(bench.path("run/config.toml")).unwrap();
     assert!(kept.contains("lr = 0.002") && kept.contains("steps = 2"), "{kept}");
     let about = bench.json(&["info", "run/model.safetensors"]);

@@ -28,6 +28,9 @@ fn every_command_explains_itself_with_examples() {
         "agglomerate",
         "evaluate",
         "calibrate",
+        "report",
+        "probe-rollout",
+        "ablate",
         "info",
         "completions",
     ] {

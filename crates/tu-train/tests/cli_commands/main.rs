@@ -3,11 +3,13 @@
 #![allow(clippy::print_stderr, reason = "says what was skipped")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod ablate;
 mod calibrate;
 mod errors;
 mod finetune;
 mod help;
 mod import;
+mod kill;
 mod pipeline;
 mod pretrain;
 mod resume;

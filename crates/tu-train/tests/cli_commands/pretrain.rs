@@ -27,13 +27,13 @@ d_conv = 4
 expand = 2
 ";
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let bench = Bench::new();
     std::fs::write(bench.path("settings.toml"), SETTINGS).unwrap();
     bench
 }
 
-const COMMON: &[&str] = &["pretrain", "--config", "settings.toml", "--device", "cpu", "--quiet"];
+pub(super) const COMMON: &[&str] = &["pretrain", "--config", "settings.toml", "--device", "cpu", "--quiet"];
 
 #[test]
 fn a_network_is_pretrained_on_listed_volumes_described_and_fine_tuned() {
@@ -55,6 +55,13 @@ fn a_network_is_pretrained_on_listed_volumes_described_and_fine_tuned() {
     ] {
         assert!(bench.path("run").join(file).exists(), "{file} is missing");
     }
+    let events = files(&bench.path("run")).into_keys().filter(|f| f.to_str().unwrap().contains("tfevents"));
+    assert_eq!(events.count(), 1);
+    let reported = bench.json(&["report", "run"]);
+    assert_eq!((reported["kind"].as_str(), reported["steps"].as_u64()), (Some("pretrain"), Some(3)));
+    let page = std::fs::read_to_string(bench.path("run/report.html")).unwrap();
+    assert!(page.contains("Reconstructions after 3 steps") && page.contains("mask.ratio"));
+    bench.fails(&["report", "phantom.zarr"], &["phantom.zarr", "metrics.jsonl", "finetune"]);
     let kept = std::fs::read_to_string(bench.path("run/config.toml")).unwrap();
     assert_eq!(kept.matches("phantom.zarr/raw").count(), 2, "{kept}");
     assert!(kept.contains("ratio = 0.4") && kept.contains("steps = 3"), "{kept}");
@@ -95,9 +102,15 @@ fn a_network_is_pretrained_on_listed_volumes_described_and_fine_tuned() {
 #[test]
 fn every_objective_has_its_flag_and_trains_only_the_heads_it_needs() {
     let bench = bench();
-    for (objective, heads) in
-        [("random", false), ("mae", false), ("next", true), ("random+next", true), ("random+next-all", true)]
-    {
+    for (objective, heads) in [
+        ("random", false),
+        ("mae", false),
+        ("next", true),
+        ("random+next", true),
+        ("random+next-all", true),
+        ("dbmim", true),
+        ("byol", true),
+    ] {
         let run =
             ["--data", "phantom.zarr/raw", "--steps", "1", "--objective", objective, "--out", objective];
         let made = bench.json(&[COMMON, &run].concat());
@@ -111,6 +124,43 @@ fn every_objective_has_its_flag_and_trains_only_the_heads_it_needs() {
             terms["tokens_per_second"].as_f64() > Some(0.0) && line["gradient_norm"].as_f64() > Some(0.0)
         );
     }
+}
+
+#[test]
+fn errors_of_generated_tokens_are_measured_and_drawn() {
+    let bench = bench();
+    bench.ok(&[COMMON, &["--data", "phantom.zarr/raw", "--steps", "2", "--out", "run"]].concat());
+    let probe = ["probe-rollout", "--run", "run", "--out", "probe", "--device", "cpu", "--quiet"];
+    let few = ["--prefixes", "3", "--batch", "2", "--seeds", "4,5", "--generate", "6"];
+    let made = bench.json(&[&probe[..], &few].concat());
+    assert_eq!(
+        (made["tokens"].as_u64(), made["prefix"].as_u64(), made["generated"].as_u64()),
+        (Some(32), Some(8), Some(6))
+    );
+    let methods = made["methods"].as_array().unwrap();
+    assert_eq!(
+        methods.iter().map(|m| m["method"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["rollout", "next-all"]
+    );
+    for method in methods {
+        assert_eq!(method["by_seed"].as_array().unwrap().len(), 2);
+        let sums: Vec<f64> =
+            method["absolute"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        assert!(sums.len() == 6 && sums[0] > 0.0 && sums.windows(2).all(|w| w[0] < w[1]), "{sums:?}");
+        assert!(method["absolute_fit"]["exponent"].as_f64().is_some_and(|e| (0.5..1.5).contains(&e)));
+    }
+    assert!(bench.json(&[&probe[..], &few].concat()) == made, "the same seeds give the same numbers");
+    let kept: Value =
+        serde_json::from_slice(&std::fs::read(bench.path("probe/rollout.json")).unwrap()).unwrap();
+    assert_eq!(kept["methods"], made["methods"]);
+    assert!(std::fs::read(bench.path("probe/rollout.png")).unwrap().starts_with(b"\x89PNG"));
+    let other = ["--objective", "mae", "--data", "phantom.zarr/raw", "--steps", "1", "--out", "mae"];
+    bench.ok(&[COMMON, &other].concat());
+    bench.fails(
+        &["probe-rollout", "--run", "mae", "--out", "p", "--device", "cpu"],
+        &["mae", "no later token", "curriculum"],
+    );
+    bench.fails(&["probe-rollout", "--run", "none", "--out", "p", "--device", "cpu"], &["config.toml"]);
 }
 
 #[cfg(unix)]
@@ -149,6 +199,6 @@ fn what_cannot_be_pretrained_on_is_refused_with_the_reason() {
     bench.fails(&[COMMON, &["--data-list", "none.txt", "--out", "run"]].concat(), &["none.txt"]);
     let raw = [COMMON, &["--data", "phantom.zarr/raw", "--out", "run"]].concat();
     bench.fails(&[&raw[..], &["--patch", "3,8,8"]].concat(), &["whole number of patches"]);
-    bench.fails(&[&raw[..], &["--objective", "byol"]].concat(), &["byol", "random+next-all"]);
+    bench.fails(&[&raw[..], &["--objective", "simclr"]].concat(), &["simclr", "random+next-all"]);
     bench.fails(&[&raw[..], &["--mask-ratio", "0.01"]].concat(), &["mask.ratio"]);
 }

@@ -81,8 +81,8 @@ fn standardise<const FUSED: bool>(tile: &mut [Tile]) -> Tile {
             mean[t] += x[t] - origin[t];
         }
     }
-    for t in 0..TOKENS {
-        mean[t] *= share;
+    for mean in &mut mean {
+        *mean *= share;
     }
     for x in tile.iter_mut() {
         for t in 0..TOKENS {
@@ -115,8 +115,8 @@ fn normalise_body<const FUSED: bool>(x: &[f32], weight: &[f32], bias: &[f32], fi
         read(x, x.len() / channels, first + i * TOKENS, &mut tile);
         standardise::<FUSED>(&mut tile);
         for ((x, weight), bias) in tile.iter_mut().zip(weight).zip(bias) {
-            for t in 0..TOKENS {
-                x[t] = multiply_add::<FUSED>(x[t], *weight, *bias);
+            for x in x {
+                *x = multiply_add::<FUSED>(*x, *weight, *bias);
             }
         }
         write(&tile, y);

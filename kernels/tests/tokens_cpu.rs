@@ -1,4 +1,5 @@
 //! The operations around a scan on the CPU against f64.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 #![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
 mod common;
 use burn::tensor::{DType, Device, Tensor, read_sync};

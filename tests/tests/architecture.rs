@@ -1,4 +1,5 @@
 //! The shape of the workspace: arrows between crates run one way, and files stay readable.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

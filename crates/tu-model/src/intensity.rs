@@ -22,6 +22,7 @@ impl IntensityRule {
     /// Normalises in place and clips to [0, 1]; a value that is not a number becomes 0.
     ///
     /// `data_type_max` is 255 for u8, 65 535 for u16 and 1 for f32.
+    #[expect(clippy::manual_clamp, reason = "clamp would let NaN pass; max makes it 0")]
     pub fn apply(&self, values: &mut [f32], data_type_max: f32) {
         let (low, range) = match *self {
             IntensityRule::FullRange => (0.0, data_type_max),
@@ -29,7 +30,6 @@ impl IntensityRule {
         };
         for v in values {
             let x = (*v - low) / range;
-            // max() also sends NaN to 0.
             *v = x.max(0.0).min(1.0);
         }
     }

@@ -3,6 +3,7 @@
 //! `tests/python/waterz_peer.py --write-fixtures` makes the cases: affinities that are random, rounded to sixteenths,
 //! nearly binary or of four values; fragments that are waterz's own, blocks under shuffled ids with holes, or single
 //! voxels.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 
 use std::collections::BTreeMap;
 

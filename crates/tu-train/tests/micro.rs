@@ -1,4 +1,5 @@
 //! Training end to end on phantoms with a micro network; run with `--release`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 
 #![allow(missing_docs, reason = "a test crate has no users")]
 
@@ -52,8 +53,8 @@ fn micro() -> FinetuneConfig {
     }
 }
 
-fn train(config: &FinetuneConfig, run: &Path, options: TrainOptions) -> TrainOutcome {
-    finetune(config, run, &Device::flex(), &options).unwrap()
+fn train(config: &FinetuneConfig, run: &Path, options: &TrainOptions) -> TrainOutcome {
+    finetune(config, run, &Device::flex(), options).unwrap()
 }
 
 /// Loss and gradient norm of every step, to the bit.
@@ -78,9 +79,9 @@ fn the_same_seed_gives_the_same_losses_and_weights_and_another_seed_others() {
     let (a, b, c) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config = FinetuneConfig { batch: 2, ..micro() };
-    train(&config, a.path(), TrainOptions::default());
-    train(&config, b.path(), TrainOptions::default());
-    train(&FinetuneConfig { seed: 6, ..config }, c.path(), TrainOptions::default());
+    train(&config, a.path(), &TrainOptions::default());
+    train(&config, b.path(), &TrainOptions::default());
+    train(&FinetuneConfig { seed: 6, ..config }, c.path(), &TrainOptions::default());
     assert_eq!(trace(a.path()).len(), 6);
     assert_eq!(trace(a.path()), trace(b.path()));
     assert_ne!(trace(a.path()), trace(c.path()));
@@ -92,10 +93,10 @@ fn the_same_seed_gives_the_same_losses_and_weights_and_another_seed_others() {
 fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config = FinetuneConfig { ema: Some(0.9), ..micro() };
-    train(&config, whole.path(), TrainOptions::default());
-    let first = train(&config, parts.path(), TrainOptions { stop_after: Some(3), ..Default::default() });
+    train(&config, whole.path(), &TrainOptions::default());
+    let first = train(&config, parts.path(), &TrainOptions { stop_after: Some(3), ..Default::default() });
     assert_eq!((first.steps, first.finished), (3, false));
-    let second = train(&config, parts.path(), TrainOptions { resume: true, ..Default::default() });
+    let second = train(&config, parts.path(), &TrainOptions { resume: true, ..Default::default() });
     assert_eq!((second.steps, second.finished), (6, true));
     assert_eq!(trace(whole.path()), trace(parts.path()));
     for file in ["model.safetensors", "ema.safetensors", "optimiser.safetensors", "state.json"] {
@@ -114,12 +115,12 @@ fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
 fn a_crash_after_the_checkpoint_is_forgotten_on_resume() {
     let (whole, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config = FinetuneConfig { checkpoint_every: 2, ..micro() };
-    train(&config, whole.path(), TrainOptions::default());
-    train(&config, crashed.path(), TrainOptions { stop_after: Some(5), ..Default::default() });
+    train(&config, whole.path(), &TrainOptions::default());
+    train(&config, crashed.path(), &TrainOptions { stop_after: Some(5), ..Default::default() });
     // What a crash during step 6 leaves: the checkpoint of step 5 was never written, one is half written.
     std::fs::remove_dir_all(crashed.path().join("checkpoints/step-5")).unwrap();
     std::fs::create_dir(crashed.path().join("checkpoints/step-6.unfinished")).unwrap();
-    train(&config, crashed.path(), TrainOptions { resume: true, ..Default::default() });
+    train(&config, crashed.path(), &TrainOptions { resume: true, ..Default::default() });
     assert_eq!(trace(whole.path()), trace(crashed.path()));
 }
 
@@ -127,7 +128,7 @@ fn a_crash_after_the_checkpoint_is_forgotten_on_resume() {
 fn other_settings_are_refused_on_resume_and_a_used_folder_without_it() {
     let run = tempfile::tempdir().unwrap();
     let config = micro();
-    train(&config, run.path(), TrainOptions { stop_after: Some(1), ..Default::default() });
+    train(&config, run.path(), &TrainOptions { stop_after: Some(1), ..Default::default() });
     let attempt = |config: &FinetuneConfig, resume| {
         let options = TrainOptions { resume, ..Default::default() };
         finetune(config, run.path(), &Device::flex(), &options).unwrap_err().to_string()
@@ -149,7 +150,7 @@ fn only_the_chosen_modules_and_the_head_change_and_have_optimiser_state() {
     ] {
         let run = tempfile::tempdir().unwrap();
         let config = FinetuneConfig { modules, steps: 2, ..micro() };
-        train(&config, run.path(), TrainOptions::default());
+        train(&config, run.path(), &TrainOptions::default());
         let start = tu_model::named_tensors(&micro_architecture().init_seeded(&Device::flex(), config.seed));
         let mut changed = 0;
         for (before, after) in start.iter().zip(weights(&run.path().join("model.safetensors"))) {
@@ -200,11 +201,11 @@ fn a_short_training_lowers_voi_below_the_untrained_network() {
         validation: Some(ValidationConfig::new(phantom_entry(77))),
         ..micro()
     };
-    let untrained = train(&config, run.path(), TrainOptions::default()).best.unwrap();
+    let untrained = train(&config, run.path(), &TrainOptions::default()).best.unwrap();
     let run = tempfile::tempdir().unwrap();
     config.steps = 300;
     config.optimiser = OptimiserConfig { lr: 4e-3, warmup_steps: 20, ..OptimiserConfig::default() };
-    let trained = train(&config, run.path(), TrainOptions::default()).best.unwrap();
+    let trained = train(&config, run.path(), &TrainOptions::default()).best.unwrap();
     assert!(
         trained.scores.voi < 0.8 * untrained.scores.voi,
         "VOI {} after training, {} before",

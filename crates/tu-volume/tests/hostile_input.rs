@@ -1,4 +1,5 @@
 //! Damaged and malicious volumes end in errors that name the chunk, and in little memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 #![cfg(not(target_arch = "wasm32"))]
 
 mod common;
@@ -197,10 +198,13 @@ fn blosc_headers_that_lie_are_refused() {
     }
 }
 
+/// What is done to the metadata of an array.
+type Change = Box<dyn Fn(&mut Value)>;
+
 #[test]
 fn metadata_that_claims_too_much_is_refused_before_anything_is_allocated() {
     let huge = u64::MAX / 2;
-    let changes: Vec<(&str, Box<dyn Fn(&mut Value)>)> = vec![
+    let changes: Vec<(&str, Change)> = vec![
         ("shape overflows", Box::new(move |v| v["shape"] = json!([huge, huge, huge]))),
         ("rank 2", Box::new(|v| v["shape"] = json!([4, 4]))),
         ("rank 40", Box::new(|v| v["shape"] = json!(vec![2; 40]))),
@@ -209,7 +213,7 @@ fn metadata_that_claims_too_much_is_refused_before_anything_is_allocated() {
         (
             "huge chunk",
             Box::new(|v| {
-                v["chunk_grid"]["configuration"]["chunk_shape"] = json!([1 << 12, 1 << 12, 1 << 12])
+                v["chunk_grid"]["configuration"]["chunk_shape"] = json!([1 << 12, 1 << 12, 1 << 12]);
             }),
         ),
         (

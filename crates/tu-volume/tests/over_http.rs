@@ -1,4 +1,5 @@
 //! What servers do wrong, and what is made of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 #![cfg(not(target_arch = "wasm32"))]
 
 mod common;

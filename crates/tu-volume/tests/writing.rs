@@ -1,4 +1,5 @@
 //! What is written is read back, whatever the boxes, the threads and the moment of death.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 #![cfg(not(target_arch = "wasm32"))]
 
 mod common;

@@ -1,4 +1,5 @@
 //! Everything that the reference implementation writes is read back voxel by voxel, from files and over HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 #![cfg(not(target_arch = "wasm32"))]
 
 mod common;

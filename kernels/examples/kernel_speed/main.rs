@@ -36,7 +36,11 @@ fn main() {
 }
 
 fn devices() -> Vec<(&'static str, Device)> {
-    let mut devices = Vec::new();
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "wgpu")),
+        expect(unused_mut, reason = "the CPU is the only device of this build")
+    )]
+    let mut devices = vec![("CPU", Device::flex())];
     #[cfg(feature = "cuda")]
     devices.push(("cuda", Device::cuda(0usize)));
     #[cfg(feature = "wgpu")]
@@ -44,6 +48,5 @@ fn devices() -> Vec<(&'static str, Device)> {
         Ok(device) => devices.push(("wgpu", device)),
         Err(error) => println!("no wgpu adapter: {error:?}"),
     }
-    devices.push(("CPU", Device::flex()));
     devices
 }

@@ -118,7 +118,7 @@ async fn time(operation: &Operation, run: &Run, device: &Device, backward: bool,
 
 /// Reads one number, which waits for the tensor.
 async fn wait(tensor: Tensor<1>) {
-    let one = tensor.slice([0..1]);
+    let one = tensor.narrow(0, 0, 1);
     let read = one.into_data_async().await.ok().and_then(|data| data.try_into_vec::<f32>().ok());
     std::hint::black_box(read);
 }

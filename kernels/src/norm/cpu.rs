@@ -250,17 +250,17 @@ mod tests {
                 let moved = |by: f32| {
                     let (mut x, mut s) = (x.clone(), shortcut.clone());
                     if of_x {
-                        x[i] += by
+                        x[i] += by;
                     } else {
-                        s[i] += by
+                        s[i] += by;
                     }
                     value(&x, &s)
                 };
                 (moved(step) - moved(-step)) / (2.0 * f64::from(step))
             };
-            for i in 0..2 * n {
+            for (i, y) in y.iter().enumerate() {
                 // no derivative where a step crosses the kink
-                if y[i].abs() < 2.0 * step && slope != 1.0 {
+                if y.abs() < 2.0 * step && slope != 1.0 {
                     continue;
                 }
                 for (name, found, expected) in [

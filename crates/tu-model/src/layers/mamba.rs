@@ -95,9 +95,9 @@ impl TomMamba {
     }
 
     /// Tokens `[B, L, C]` to a volume `[B, C, L]`; `slices` divides L.
-    pub fn forward(&self, tokens: Tensor<3>, slices: usize) -> Tensor<3> {
+    pub fn forward(&self, tokens: &Tensor<3>, slices: usize) -> Tensor<3> {
         let [width, _] = self.in_proj.weight.dims();
-        let [x, z] = self.in_proj.split(&tokens, [width / 2; 2]);
+        let [x, z] = self.in_proj.split(tokens, [width / 2; 2]);
         let forward = self.forward_direction.forward(x.clone(), ScanOrder::Forward);
         let backward = self.backward_direction.forward(x.clone(), ScanOrder::Backward);
         let slice = self.slice_direction.forward(x, ScanOrder::InterSlice { slices });
@@ -136,7 +136,7 @@ impl MambaLayer {
         let [b, c, d, h, w] = x.dims();
         let slices = if self.nslices == 0 { d } else { self.nslices };
         let tokens = self.norm.tokens_of(x.clone().reshape([b, c, d * h * w]));
-        let volume = self.mamba.forward(tokens, slices).reshape([b, c, d, h, w]);
+        let volume = self.mamba.forward(&tokens, slices).reshape([b, c, d, h, w]);
         if self.residual { x + volume } else { volume }
     }
 }

@@ -20,11 +20,11 @@ pub(super) fn separate(labels: &mut [u32], shape_zyx: [usize; 3]) {
         size[root as usize] += 1;
     }
     for i in 0..labels.len() {
-        for axis in 0..3 {
+        for (axis, stride) in strides.into_iter().enumerate() {
             if !has_before(i, axis) {
                 continue;
             }
-            let (a, b) = (find(&mut parent, i as u32), find(&mut parent, (i - strides[axis]) as u32));
+            let (a, b) = (find(&mut parent, i as u32), find(&mut parent, (i - stride) as u32));
             if a != b && size[a as usize].min(size[b as usize]) < CRUMB_VOXELS {
                 unite(&mut parent, a, b);
                 let total = size[a as usize] + size[b as usize];
@@ -34,13 +34,13 @@ pub(super) fn separate(labels: &mut [u32], shape_zyx: [usize; 3]) {
     }
     let mut next = 0;
     let mut numbers = vec![0u32; labels.len()];
-    for i in 0..labels.len() {
+    for (i, label) in labels.iter_mut().enumerate() {
         let root = find(&mut parent, i as u32) as usize;
         if numbers[root] == 0 {
             next += 1;
             numbers[root] = next;
         }
-        labels[i] = numbers[root];
+        *label = numbers[root];
     }
 }
 

@@ -1,4 +1,5 @@
 //! Against buffers that c-blosc wrote (tests/python/write_zarr_fixtures.py), and against damaged ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
 
 use super::decode;
 use proptest::prelude::*;

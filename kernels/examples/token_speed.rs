@@ -5,8 +5,8 @@
 //! `z y x` is the window, 24 96 96 unless told otherwise; a stage works on 1/2, 1/4, … of its y and x. Times are the
 //! least of `runs` (3), from the first launch until one number of every result has been read back. Backward is all
 //! gradients, and one product of the size of the output that makes its gradient. Bytes are those of the inputs and
-//! outputs alone, each once. Projections are burn's products on both sides: one product and copies of its slices against
-//! a product for each.
+//! outputs alone, each once. Projections are burn's products on both sides: a product for each output
+//! against one product and copies of its slices, and W·yᵀ against y·Wᵀ and a transposition.
 #![allow(clippy::print_stdout, reason = "the example's output")]
 use std::time::Instant;
 

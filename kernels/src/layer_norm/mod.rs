@@ -13,7 +13,7 @@
 //! | backend | what runs |
 //! |---|---|
 //! | Flex | [`cpu`]: 32 tokens side by side in vectors, stretches of tokens over threads |
-//! | Cube | `cube`: 16 tokens of a cube, transposed in shared memory, one launch forward, two backward |
+//! | Cube | `cube`: a token of a unit or 16 tokens of a cube, one launch forward, two backward |
 
 #[cfg(feature = "autodiff")]
 mod autodiff;

@@ -1,6 +1,8 @@
 //! `y = x Wᵀ + b` over the last axis, with the weight stored `[out, in]`.
 
 use burn::module::{Module, Param};
+#[cfg(feature = "flex")]
+use burn::tensor::Device;
 use burn::tensor::Tensor;
 
 use crate::initialiser::Initialiser;
@@ -30,22 +32,34 @@ impl Linear {
         }
     }
 
-    /// `[B, L, in]` to outputs of the given sizes, one after the other, `[B, L, size]` each: products of their own,
-    /// where slices of one product would have to be copied. For maps without bias.
-    pub fn split<const N: usize>(&self, x: &Tensor<3>, sizes: [usize; N]) -> [Tensor<3>; N] {
+    /// `[B, L, in]` to outputs of the given sizes, one after the other, `[B, L, size]` each. For maps without bias.
+    ///
+    /// On the CPU a product for each: slices of one product would have to be copied. Elsewhere one product, because
+    /// burn's kernels for few columns cost as much as for many.
+    pub fn split<const N: usize>(&self, x: Tensor<3>, sizes: [usize; N]) -> [Tensor<3>; N] {
         let mut start = 0;
-        sizes.map(|size| {
-            let weight = self.weight.val().narrow(0, start, size);
+        let mut next = |size: usize| {
             start += size;
-            product(x.clone(), weight)
+            start - size
+        };
+        if on_cpu(&x) {
+            return sizes.map(|size| product(x.clone(), self.weight.val().narrow(0, next(size), size)));
+        }
+        let whole = product(x, self.weight.val());
+        let [b, l, _] = whole.dims();
+        // flattened, so that the slice is copied once here and not by every kernel that reads it
+        sizes.map(|size| {
+            whole.clone().narrow(2, next(size), size).reshape([b * l * size]).reshape([b, l, size])
         })
     }
+}
 
-    /// `[B, L, in]` to `[B, out, L]`: channels first, without a transposition. For maps without bias.
-    pub fn channels_first(&self, x: Tensor<3>) -> Tensor<3> {
-        let [out, input] = self.weight.dims();
-        self.weight.val().reshape([1, out, input]).matmul(x.swap_dims(1, 2))
-    }
+/// Whether a tensor lies on burn's CPU backend.
+fn on_cpu(x: &Tensor<3>) -> bool {
+    #[cfg(feature = "flex")]
+    return x.device().without_autodiff() == Device::flex();
+    #[cfg(not(feature = "flex"))]
+    return false;
 }
 
 /// `x [B, L, in]` times `weight [out, in]`, `[B, L, out]`.

@@ -60,7 +60,7 @@ impl Direction {
         let weight = self.conv1d_weight.val().reshape([inner, taps]);
         let v = causal_conv_silu(x, weight, self.conv1d_bias.val(), order);
         let [width, _] = self.x_proj.weight.dims();
-        let [step, b, c] = self.x_proj.split(&v, [width - 2 * n, n, n]);
+        let [step, b, c] = self.x_proj.split(v.clone(), [width - 2 * n, n, n]);
         let delta = self.dt_proj.forward(step);
         let a = self.a_log.val().exp().neg();
         selective_scan(v, delta, a, b, c, self.d.val())
@@ -94,14 +94,14 @@ impl TomMamba {
         }
     }
 
-    /// Tokens `[B, L, C]` to a volume `[B, C, L]`; `slices` divides L.
-    pub fn forward(&self, tokens: &Tensor<3>, slices: usize) -> Tensor<3> {
+    /// `[B, L, C]` to `[B, L, C]`; `slices` divides L.
+    pub fn forward(&self, tokens: Tensor<3>, slices: usize) -> Tensor<3> {
         let [width, _] = self.in_proj.weight.dims();
         let [x, z] = self.in_proj.split(tokens, [width / 2; 2]);
         let forward = self.forward_direction.forward(x.clone(), ScanOrder::Forward);
         let backward = self.backward_direction.forward(x.clone(), ScanOrder::Backward);
         let slice = self.slice_direction.forward(x, ScanOrder::InterSlice { slices });
-        self.out_proj.channels_first(gated_direction_sum(forward, backward, slice, z, slices))
+        self.out_proj.forward(gated_direction_sum(forward, backward, slice, z, slices))
     }
 }
 
@@ -136,7 +136,8 @@ impl MambaLayer {
         let [b, c, d, h, w] = x.dims();
         let slices = if self.nslices == 0 { d } else { self.nslices };
         let tokens = self.norm.tokens_of(x.clone().reshape([b, c, d * h * w]));
-        let volume = self.mamba.forward(&tokens, slices).reshape([b, c, d, h, w]);
+        let mixed = self.mamba.forward(tokens, slices);
+        let volume = mixed.swap_dims(1, 2).reshape([b, c, d, h, w]);
         if self.residual { x + volume } else { volume }
     }
 }

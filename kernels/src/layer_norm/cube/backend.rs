@@ -5,8 +5,8 @@ use burn::backend::tensor::FloatTensor;
 use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 use cubecl::prelude::CubeDim;
 
-use super::{TOKENS, UNITS, kernels};
-use crate::cube::launch::{count, cubes, empty};
+use super::{NARROW, TOKENS, UNITS, kernels};
+use crate::cube::launch::{count, cubes, cubes_of_units, empty};
 use crate::cube::sums::Contributions;
 use crate::layer_norm::{LayerNormBackend, LayerNormGradients, LayerNormKernels};
 
@@ -26,6 +26,28 @@ impl LayerNormBackend for CubeBackend {
             return y;
         }
         let client = x.client.clone();
+        if channels <= NARROW {
+            let items = batch * length;
+            let (wanted, dim) = cubes_of_units(items);
+            count();
+            // SAFETY: a unit beyond the tokens of `x` does nothing, `y` has as many elements as `x`, and `weight` and
+            // `bias` have a float for every channel.
+            unsafe {
+                kernels::normalise_narrow::launch_unchecked(
+                    &client,
+                    wanted,
+                    dim,
+                    x.into_buffer_arg(),
+                    weight.into_buffer_arg(),
+                    bias.into_buffer_arg(),
+                    y.clone().into_buffer_arg(),
+                    channels,
+                    length,
+                    items,
+                );
+            }
+            return y;
+        }
         let groups = length.div_ceil(TOKENS);
         count();
         // SAFETY: the kernel compares volumes, tokens and channels with the sizes of `x`, which `y` shares, and

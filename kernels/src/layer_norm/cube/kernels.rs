@@ -19,6 +19,38 @@ fn total(sums: &mut Shared<[f32]>, value: f32, token: usize, share: usize) -> f3
     sum
 }
 
+/// y `[B, L, C]` of `x [B, C, L]`, a unit per token, `items` of them.
+#[cube(launch_unchecked)]
+pub(super) fn normalise_narrow(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+    channels: usize,
+    length: usize,
+    items: usize,
+) {
+    let id = ABSOLUTE_POS;
+    if id < items {
+        let from = id / length * channels * length + id % length;
+        let origin = x[from];
+        let mut sum = 0.0f32;
+        for c in 0..channels {
+            sum += x[from + c * length] - origin;
+        }
+        let mean = sum / f32::cast_from(channels);
+        let mut squares = 0.0f32;
+        for c in 0..channels {
+            let deviation = x[from + c * length] - origin - mean;
+            squares += deviation * deviation;
+        }
+        let scale = 1.0f32 / f32::sqrt(squares / f32::cast_from(channels) + comptime![EPSILON]);
+        for c in 0..channels {
+            y[id * channels + c] = (x[from + c * length] - origin - mean) * scale * weight[c] + bias[c];
+        }
+    }
+}
+
 /// y `[B, L, C]` of `x [B, C, L]`, a cube per 16 tokens of a volume; `groups` of them make a volume.
 #[cube(launch_unchecked)]
 pub(super) fn normalise(

@@ -84,6 +84,31 @@ fn objectives_are_pretrained_fine_tuned_and_scored_with_each_seed() {
     assert_eq!(again["rows"][1]["mean"], made["rows"][1]["mean"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_stopped_ablation_is_saved_and_goes_on() {
+    let bench = with_tuning();
+    let rows =
+        ["ablate", "modules", "--rows", "mamba,encoder", "--init", "model.safetensors", "--out", "table"];
+    let arguments = [&rows, TUNING].concat();
+    let many: Vec<&str> = arguments.iter().map(|word| if *word == "1" { "12" } else { *word }).collect();
+    let child = bench.command(&many).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let log = bench.path("table/mamba/seed-1/tuned/metrics.jsonl");
+    while std::fs::metadata(&log).map_or(0, |m| m.len()) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && message.contains("stopped"), "{message}");
+    assert!(!bench.path("table/encoder").exists(), "no other row was begun");
+    let before = std::fs::read_to_string(&log).unwrap();
+    let made = bench.json(&many);
+    assert_eq!(made["runs"].as_u64(), Some(2));
+    let after = std::fs::read_to_string(&log).unwrap();
+    assert!(after.starts_with(&before) && after.lines().filter(|l| l.contains("\"step\"")).count() >= 12);
+}
+
 #[test]
 fn rows_that_do_not_exist_are_refused_before_anything_runs() {
     let bench = with_tuning();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tu_segment::Scores;
 use tu_train::checkpoint::write_file;
+use tu_train::training::StopSignal;
 
 use super::super::Common;
 use super::execute;
@@ -57,6 +58,10 @@ impl Row {
                 full.extend(["--device".to_owned(), device.to_owned()]);
             }
             last = execute(common, &full)?;
+            // Training ends by itself when it is asked to; a signal during any other command counts once that is done.
+            if StopSignal::of_process().is_raised() {
+                bail!("{}, seed {}: it was stopped: the same command goes on with it", self.name, self.seed);
+            }
             match last["command"].as_str() {
                 Some("pretrain") => pretraining_loss = last["loss"].as_f64(),
                 Some("finetune") => trained_parameters = last["trained_parameters"].as_u64(),

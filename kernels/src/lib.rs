@@ -20,7 +20,7 @@
 //! The other operations have modules of their own, built alike: [`layer_norm`] turns a volume into tokens,
 //! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks.
 //!
-//! [`reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
+//! [`mod@reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
 
 #![allow(
     unsafe_code,

@@ -1,6 +1,5 @@
 //! Training end to end on phantoms with a micro network; run with `--release`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
-
 #![allow(missing_docs, reason = "a test crate has no users")]
 
 use std::path::Path;

@@ -54,9 +54,9 @@ impl Segmentation {
     ///
     /// # Errors
     /// Throws `argument` when there is no such tile.
-    pub fn tile(&self, index_zyx: Uint32Array) -> Result<JsValue, JsValue> {
+    pub fn tile(&self, index_zyx: &Uint32Array) -> Result<JsValue, JsValue> {
         let tile =
-            self.grid.tile(triple_u32(&index_zyx)?.map(u64::from)).map_err(|e| argument(e.to_string()))?;
+            self.grid.tile(triple_u32(index_zyx)?.map(u64::from)).map_err(|e| argument(e.to_string()))?;
         let object = Object::new();
         let numbers = |v: [f64; 3]| -> JsValue {
             v.iter().map(|x| JsValue::from_f64(*x)).collect::<js_sys::Array>().into()
@@ -79,10 +79,10 @@ impl Segmentation {
     /// Throws `argument` when the affinities do not have the tile's size.
     pub fn add_tile(
         &mut self,
-        index_zyx: Uint32Array,
-        affinities: Uint8Array,
+        index_zyx: &Uint32Array,
+        affinities: &Uint8Array,
     ) -> Result<BigUint64Array, JsValue> {
-        let index = triple_u32(&index_zyx)?.map(u64::from);
+        let index = triple_u32(index_zyx)?.map(u64::from);
         let tile = self.grid.tile(index).map_err(|e| argument(e.to_string()))?;
         let values = affinities.to_vec();
         let view = AffinityView::new(&values, tile.shape_zyx).map_err(|e| argument(e.to_string()))?;
@@ -96,8 +96,8 @@ impl Segmentation {
     ///
     /// # Errors
     /// Throws `argument` when the index has not three numbers.
-    pub fn remove_tile(&mut self, index_zyx: Uint32Array) -> Result<bool, JsValue> {
-        Ok(self.graph.remove(triple_u32(&index_zyx)?.map(u64::from)))
+    pub fn remove_tile(&mut self, index_zyx: &Uint32Array) -> Result<bool, JsValue> {
+        Ok(self.graph.remove(triple_u32(index_zyx)?.map(u64::from)))
     }
 
     /// Agglomerates the tiles that are in: merges while 1 − affinity statistic is below `threshold`.  Returns

@@ -84,7 +84,7 @@ async fn segment_two_tiles(device: &str) -> (Vec<u8>, Vec<u64>, Vec<u64>) {
     let (mut bins, mut ids) = (Vec::new(), Vec::new());
     for x in 0..2 {
         let index = Uint32Array::from([0u32, 0, x].as_slice());
-        let tile = segmentation.tile(index.clone()).unwrap();
+        let tile = segmentation.tile(&index).unwrap();
         let extent = |key: &str, axis: &str| property(&property(&tile, key), axis).as_f64().unwrap() as usize;
         let shape = ["0", "1", "2"].map(|axis| extent("read_shape_zyx", axis));
         let origin_x = extent("read_origin_zyx", "2");
@@ -104,7 +104,7 @@ async fn segment_two_tiles(device: &str) -> (Vec<u8>, Vec<u64>, Vec<u64>) {
             .await
             .unwrap();
         bins.extend(affinities.to_vec());
-        ids.extend(segmentation.add_tile(index, affinities).unwrap().to_vec());
+        ids.extend(segmentation.add_tile(&index, &affinities).unwrap().to_vec());
     }
     (bins, ids, segmentation.equivalences(1.0).to_vec())
 }
@@ -164,9 +164,9 @@ async fn arguments_that_do_not_fit_are_refused() {
     assert_eq!(code(&Segmentation::new(options(&info, [0.5, 1.0, 1.0])).err().unwrap()), "argument");
     let mut segmentation = Segmentation::new(options(&info, [4.0, 16.0, 16.0])).unwrap();
     let index = Uint32Array::from([0u32; 3].as_slice());
-    let short = segmentation.add_tile(index, Uint8Array::new_with_length(5)).unwrap_err();
+    let short = segmentation.add_tile(&index, &Uint8Array::new_with_length(5)).unwrap_err();
     assert_eq!(code(&short), "argument");
     let outside = Uint32Array::from([9u32, 0, 0].as_slice());
-    assert_eq!(code(&segmentation.tile(outside).unwrap_err()), "argument");
-    assert!(!segmentation.remove_tile(Uint32Array::from([0u32; 3].as_slice())).unwrap());
+    assert_eq!(code(&segmentation.tile(&outside).unwrap_err()), "argument");
+    assert!(!segmentation.remove_tile(&Uint32Array::from([0u32; 3].as_slice())).unwrap());
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * The tile grid is anchored at the input array's first voxel, whatever the region of interest: a region computes
-//!   the tiles that it touches ([`compute`]) and writes its own voxels ([`assemble`]), so that a region's segments
+//!   the tiles that it touches (`compute`) and writes its own voxels (`assemble`), so that a region's segments
 //!   are made of the same fragments as the whole volume's.
 //! * A tile's record ([`TileRecord`]) is written aside and renamed, so it is there whole or not at all; it is also
 //!   the mark that the tile is done. A run that was interrupted goes on with the tiles that have none ([`Workspace`]).

@@ -18,6 +18,10 @@ pub(crate) struct OpenedPrecomputed<S> {
     pub(crate) source: S,
     /// The folder of the scale, relative to it.
     pub(crate) key: String,
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "writers alone read it, and browsers do not write")
+    )]
     pub(crate) info: Value,
 }
 

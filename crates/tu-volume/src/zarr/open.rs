@@ -30,6 +30,10 @@ pub(crate) struct OpenedZarr<S> {
     /// No stored object of it may be larger.
     pub(crate) object_limit: u64,
     /// Whether the array is a scale of an image, one folder below it.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "writers alone read it, and browsers do not write")
+    )]
     pub(crate) within_image: bool,
 }
 

@@ -27,13 +27,14 @@ pub(super) const fn part_floats(gradient: bool) -> usize {
 /// The middle one of the first, the middle and the last value of a row.
 #[cube]
 fn typical(x: &[f32], from: usize, n: usize) -> f32 {
-    let mut low = x[from];
-    let mut high = x[from + n / 2];
+    let first = x[from];
+    let second = x[from + n / 2];
     let third = x[from + n - 1];
-    if low > high {
-        let swapped = low;
-        low = high;
-        high = swapped;
+    let mut low = first;
+    let mut high = second;
+    if first > second {
+        low = second;
+        high = first;
     }
     let mut found = third;
     if third < low {
@@ -179,9 +180,9 @@ pub(super) fn summarise(x: &[f32], parts: &mut [f32], rows: usize, n: usize, chu
 /// φ.
 #[cube]
 fn rectified(value: f32, slope: f32) -> f32 {
-    let mut found = value;
-    if !(value > 0.0f32) {
-        found = slope * value;
+    let mut found = slope * value;
+    if value > 0.0f32 {
+        found = value;
     }
     found
 }
@@ -225,9 +226,9 @@ pub(super) fn normalise(
 /// g' = g where y is above 0, slope · g elsewhere.
 #[cube]
 fn passed(y: f32, g: f32, slope: f32) -> f32 {
-    let mut found = g;
-    if !(y > 0.0f32) {
-        found = slope * g;
+    let mut found = slope * g;
+    if y > 0.0f32 {
+        found = g;
     }
     found
 }

@@ -149,7 +149,7 @@ fn noisy(targets: &[u8], extent: usize, noise: u8) -> Vec<u8> {
         .collect();
     for stride in [1, extent, extent * extent] {
         for v in stride..values.len() {
-            values[v] = 0.5 * values[v] + 0.5 * values[v - stride];
+            values[v] = 0.9 * values[v] + 0.1 * values[v - stride];
         }
     }
     values.into_iter().map(|value| value as u8).collect()

@@ -41,12 +41,13 @@ fn part(name: &str, input: &Tensor<5>, forward: impl Fn(Tensor<5>) -> Tensor<5>)
 }
 
 fn parts(model: &EmMamba, input: &Tensor<5>) {
-    let o = model.vit.forward(input.clone());
-    let e1 = model.encoder1.forward(input.clone());
-    let e2 = model.encoder2.forward(o[0].clone());
-    let e3 = model.encoder3.forward(o[1].clone());
-    let e4 = model.encoder4.forward(o[2].clone());
-    let e5 = model.encoder5.forward(o[3].clone());
+    // detached: a part's backward pass must not run into the parts before it
+    let o: Vec<_> = model.vit.forward(input.clone()).into_iter().map(Tensor::detach).collect();
+    let e1 = model.encoder1.forward(input.clone()).detach();
+    let e2 = model.encoder2.forward(o[0].clone()).detach();
+    let e3 = model.encoder3.forward(o[1].clone()).detach();
+    let e4 = model.encoder4.forward(o[2].clone()).detach();
+    let e5 = model.encoder5.forward(o[3].clone()).detach();
     part("vit (Mamba encoder)", input, |x| {
         model
             .vit
@@ -56,7 +57,7 @@ fn parts(model: &EmMamba, input: &Tensor<5>) {
             .reduce(|a, b| a + b)
             .unwrap_or_else(|| unreachable!("four outputs"))
     });
-    let stem = model.vit.downsample_layers[0].forward(input.clone());
+    let stem = model.vit.downsample_layers[0].forward(input.clone()).detach();
     part("  stem", input, |x| model.vit.downsample_layers[0].forward(x));
     part("  stage 0 GSC", &stem, |x| model.vit.gscs[0].forward(x));
     part("  stage 0 one Mamba layer", &stem, |x| model.vit.stages[0][0].forward(x));
@@ -67,13 +68,13 @@ fn parts(model: &EmMamba, input: &Tensor<5>) {
     part("encoder4", &o[2], |x| model.encoder4.forward(x));
     part("encoder5", &o[3], |x| model.encoder5.forward(x));
     part("decoder5", &e5, |x| model.decoder5.forward(x, e4.clone()));
-    let d5 = model.decoder5.forward(e5.clone(), e4.clone());
+    let d5 = model.decoder5.forward(e5.clone(), e4.clone()).detach();
     part("decoder4", &d5, |x| model.decoder4.forward(x, e3.clone()));
-    let d4 = model.decoder4.forward(d5, e3);
+    let d4 = model.decoder4.forward(d5, e3).detach();
     part("decoder3", &d4, |x| model.decoder3.forward(x, e2.clone()));
-    let d3 = model.decoder3.forward(d4, e2);
+    let d3 = model.decoder3.forward(d4, e2).detach();
     part("decoder2", &d3, |x| model.decoder2.forward(x, e1.clone()));
-    let d2 = model.decoder2.forward(d3, e1);
+    let d2 = model.decoder2.forward(d3, e1).detach();
     part("decoder1", &d2, |x| model.decoder1.forward(x));
     part("out", &d2, |x| model.out.forward(x));
 }

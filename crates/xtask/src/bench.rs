@@ -53,10 +53,18 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     build(workspace)?;
     let mut measured = format!("\n{}\n", machine()?);
+    let mut failed = Vec::new();
     for (name, benchmark) in chosen {
         println!("── {name}");
-        let printed = benchmark().with_context(|| format!("benchmark {name}"))?;
+        let printed = benchmark().unwrap_or_else(|error| {
+            println!("{name} failed: {error:#}");
+            failed.push(name.as_str());
+            format!("failed: {error:#}")
+        });
         measured += &format!("\n### {name}\n\n```text\n{}\n```\n", printed.trim_end());
+    }
+    if !failed.is_empty() {
+        bail!("BENCHMARKS.md stays as it is: {} failed", failed.join(", "));
     }
     if options.dry_run {
         return Ok(());

@@ -205,7 +205,10 @@ pub(crate) fn browser_kernel_speed(workspace: &Workspace) -> Result<String> {
     let from = printed
         .find("WebGPU, ")
         .with_context(|| format!("the measuring test printed no table: {printed}"))?;
-    let table = printed[from..].lines().map(str::trim_end).take_while(|line| !line.is_empty());
+    let table = printed[from..]
+        .lines()
+        .map(str::trim_end)
+        .take_while(|line| !line.is_empty() && !line.starts_with("test "));
     Ok(table.collect::<Vec<_>>().join("\n"))
 }
 

@@ -61,6 +61,9 @@ pub struct ObjectiveMetrics {
     /// Share of tokens that the policy masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masked_share: Option<f64>,
+    /// How far apart the target's descriptions of tokens lie: 0 where all are alike, which is collapse, 1 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<f64>,
     /// Tokens of the crops per second.
     pub tokens_per_second: f64,
 }
@@ -77,6 +80,7 @@ impl ObjectiveMetrics {
             byol: None,
             policy: None,
             masked_share: None,
+            spread: None,
             tokens_per_second,
         }
     }

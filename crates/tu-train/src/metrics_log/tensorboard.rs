@@ -94,6 +94,12 @@ fn scalars(line: &MetricsLine) -> Vec<(String, f64)> {
             push("throughput/voxels_per_second", step.voxels_per_second);
             if let Some(objectives) = &step.objectives {
                 push("throughput/tokens_per_second", objectives.tokens_per_second);
+                if let Some(share) = objectives.masked_share {
+                    push("policy/masked_share", share);
+                }
+                if let Some(spread) = objectives.spread {
+                    push("byol/spread", spread);
+                }
             }
         }
         MetricsLine::Validation(validation) => {

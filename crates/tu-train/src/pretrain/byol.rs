@@ -174,7 +174,10 @@ impl ModuleMapper for Freeze {
     }
 }
 
-/// The loss of a pair of views of `samples` crops; `device` is the one with gradients.
+/// The loss of a pair of views and how far the target's descriptions of tokens lie apart (0: all alike), each `[1]`;
+/// `device` is the one with gradients.
+///
+/// A loss near 0 with a spread near 0 is collapse: every token is described by the same direction.
 pub fn loss(
     grid: &TokenGrid,
     model: &PretrainingNetwork,
@@ -182,7 +185,7 @@ pub fn loss(
     target: &ByolTarget,
     views: &ViewPair,
     device: &Device,
-) -> Tensor<1> {
+) -> (Tensor<1>, Tensor<1>) {
     let [d, h, w] = grid.crop_zyx();
     let samples = views.inputs[0].len() / (d * h * w);
     let input = |index: usize, device: &Device| {
@@ -203,14 +206,26 @@ pub fn loss(
     // In the order of the second view's tokens.
     let [first, second] = online;
     let [wanted_first, wanted_second] = wanted;
+    let spread = spread(wanted_second.clone().inner());
     let one = disagreement(first.select(1, places.clone()), wanted_second);
     let other = disagreement(second, wanted_first.select(1, places));
-    (one + other).mul_scalar(0.5)
+    ((one + other).mul_scalar(0.5), spread)
+}
+
+/// Vectors of `[B, K, W]` at length 1.
+fn unit(x: Tensor<3>) -> Tensor<3> {
+    x.clone() / x.square().sum_dim(2).add_scalar(1e-12).sqrt()
+}
+
+/// 1 − ‖mean over all tokens of z/‖z‖‖², for `[B, K, W]`.
+fn spread(z: Tensor<3>) -> Tensor<1> {
+    let [b, k, w] = z.dims();
+    let mean = unit(z).reshape([b * k, w]).mean_dim(0);
+    mean.square().sum().mul_scalar(-1.0).add_scalar(1.0)
 }
 
 /// Mean over tokens of 2 − 2 cos(a, b), for `[B, K, W]`.
 fn disagreement(a: Tensor<3>, b: Tensor<3>) -> Tensor<1> {
-    let unit = |x: Tensor<3>| x.clone() / x.square().sum_dim(2).add_scalar(1e-12).sqrt();
     (unit(a) * unit(b)).sum_dim(2).mul_scalar(-2.0).add_scalar(2.0).mean()
 }
 
@@ -228,5 +243,16 @@ mod tests {
         // Tokens: 0, 2 and 4.
         assert!((disagreement(a.clone(), b).into_scalar::<f32>() - 2.0).abs() < 1e-5);
         assert!(disagreement(a.clone(), a.mul_scalar(3.0)).into_scalar::<f32>().abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_spread_is_zero_for_one_direction_and_one_for_opposite_ones() {
+        let tensor = |values: [f32; 8]| {
+            Tensor::<3>::from_data(TensorData::new(values.to_vec(), [2, 2, 2]), &Device::flex())
+        };
+        let of = |values| spread(tensor(values)).into_scalar::<f32>();
+        assert!(of([1.0, 2.0, 2.0, 4.0, 0.5, 1.0, 3.0, 6.0]).abs() < 1e-5);
+        assert!((of([1.0, 0.0, -2.0, 0.0, 0.0, 3.0, 0.0, -1.0]) - 1.0).abs() < 1e-5);
+        assert!((of([1.0, 0.0, 1.0, 0.0, 0.0, 3.0, 0.0, 1.0]) - 0.5).abs() < 1e-5);
     }
 }

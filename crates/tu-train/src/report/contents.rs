@@ -62,6 +62,8 @@ pub struct RunContents {
     pub weights: Vec<NamedSeries>,
     /// Share of tokens that a policy masked.
     pub masked_share: Series,
+    /// How far descriptions of tokens lie apart, for BYOL.
+    pub spread: Series,
     /// Learning rate.
     pub learning_rate: Series,
     /// Norm of the gradient before clipping.
@@ -111,6 +113,7 @@ impl RunContents {
             losses: Vec::new(),
             weights: Vec::new(),
             masked_share: Series::default(),
+            spread: Series::default(),
             learning_rate: Series::default(),
             gradient_norm: Series::default(),
             throughput: Series::default(),
@@ -161,6 +164,9 @@ impl RunContents {
         self.throughput.push(step.step, objectives.tokens_per_second);
         if let Some(share) = objectives.masked_share {
             self.masked_share.push(step.step, share);
+        }
+        if let Some(spread) = objectives.spread {
+            self.spread.push(step.step, spread);
         }
         for (name, term) in objectives.terms() {
             if let Some(loss) = term.loss {

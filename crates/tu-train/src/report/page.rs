@@ -149,6 +149,10 @@ fn curves(out: &mut String, contents: &RunContents) {
     if !contents.weights.is_empty() {
         push(out, &line_plot("Weights of the objectives", &named(&contents.weights, false)));
     }
+    if !contents.spread.is_empty() {
+        let title = "Spread of the target's token descriptions (0 is collapse)";
+        push(out, &line_plot(title, &both("", COLOURS[3], &contents.spread)));
+    }
     if !contents.masked_share.is_empty() {
         push(
             out,

@@ -135,6 +135,8 @@ fn step(step: u64) -> MetricsLine {
         objectives: Some(ObjectiveMetrics {
             random: term(Some(0.125), 0.75),
             next: term(None, 0.25),
+            masked_share: Some(0.625),
+            spread: Some(0.875),
             ..ObjectiveMetrics::nothing(64.0)
         }),
     })
@@ -169,6 +171,8 @@ fn every_number_of_a_step_is_in_the_event_file() {
         ("optimiser/gradient_norm", 2.0),
         ("throughput/voxels_per_second", 8192.0),
         ("throughput/tokens_per_second", 64.0),
+        ("policy/masked_share", 0.625),
+        ("byol/spread", 0.875),
     ]
     .map(|(tag, value)| (tag.to_owned(), value))
     .into();

@@ -56,7 +56,7 @@ fn views_train_the_network_and_the_online_heads_but_not_the_output_layer() {
     let names = reached(&config, |context, model, batch| {
         let target = ByolTarget::of(model).unwrap();
         let (heads, views) = (model.byol.as_ref().unwrap(), batch.views.as_ref().unwrap());
-        byol::loss(&context.grid, model, heads, &target, views, &context.device)
+        byol::loss(&context.grid, model, heads, &target, views, &context.device).0
     });
     for part in ["vit.stages.3.0.mamba.in_proj", "decoder1.", "byol.projector.", "byol.predictor."] {
         assert!(names.iter().any(|n| n.starts_with(part)), "{part} is not reached");
@@ -109,7 +109,7 @@ fn the_loss_of_two_views_depends_on_which_places_are_paired() {
     let target = ByolTarget::of(&model).unwrap();
     let (heads, views) = (model.byol.as_ref().unwrap(), batch.views.as_ref().unwrap());
     let loss = |views: &ViewPair| {
-        byol::loss(&context.grid, &model, heads, &target, views, &device).into_scalar::<f32>()
+        byol::loss(&context.grid, &model, heads, &target, views, &device).0.into_scalar::<f32>()
     };
     assert!((0.0..4.0).contains(&loss(views)), "between agreement and opposition: {}", loss(views));
     let mut shifted = views.clone();

@@ -17,6 +17,7 @@ struct Accumulated {
     /// Of random, next and next-all prediction.
     tokens: [f64; 3],
     byol: f64,
+    spread: f64,
     policy: f64,
     masked_share: f64,
 }
@@ -78,6 +79,7 @@ impl Trainer<'_> {
             byol,
             policy,
             masked_share: policy.map(|_| sum.masked_share),
+            spread: byol.map(|_| sum.spread),
             tokens_per_second: crops_per_second * self.context.grid.tokens() as f64,
         }
     }
@@ -108,8 +110,10 @@ impl Trainer<'_> {
         }
         if let (Some(views), Some(heads), Some(target)) = (&micro.views, &self.model.byol, &self.target) {
             let context = &self.context;
-            let loss = byol::loss(&context.grid, &self.model, heads, target, views, &context.device);
+            let (loss, spread) =
+                byol::loss(&context.grid, &self.model, heads, target, views, &context.device);
             sum.byol += share * scalar(&loss)?;
+            sum.spread += share * scalar(&spread)?;
             self.backward(&loss.mul_scalar(share), sum);
         }
         let share = share / micro.cuts.len().max(1) as f64;

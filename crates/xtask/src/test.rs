@@ -293,11 +293,7 @@ fn with_report(
 }
 
 fn python(workspace: &Workspace, peer: &str) -> Result<Outcome> {
-    let folder = workspace.path("tests/python");
-    let script = folder.join(peer);
-    let interpreter =
-        folder.join(if cfg!(windows) { ".venv/Scripts/python.exe" } else { ".venv/bin/python" });
-    if !interpreter.is_file() {
+    let Some(interpreter) = workspace.peers_python() else {
         println!(
             "SKIPPED {peer}: tests/python/.venv is absent; make it with `bash tests/python/make_env.sh`"
         );
@@ -306,12 +302,15 @@ fn python(workspace: &Workspace, peer: &str) -> Result<Outcome> {
             counts,
             note: "SKIPPED: no tests/python/.venv (tests/python/make_env.sh makes it)".to_owned(),
         });
-    }
+    };
     if !workspace.release_binary("tu-train").is_file() {
         build_binaries(workspace)?;
     }
     let mut command = Command::new(interpreter);
-    command.arg(script).env("TU_TRAIN", workspace.release_binary("tu-train")).current_dir(workspace.root());
+    command
+        .arg(workspace.path("tests/python").join(peer))
+        .env("TU_TRAIN", workspace.release_binary("tu-train"))
+        .current_dir(workspace.root());
     let outcome = counted(&mut command, peer)?;
     Ok(if outcome.counts == Counts::default() { Outcome::one_passed() } else { outcome })
 }

@@ -52,6 +52,12 @@ impl Workspace {
         self.target.join("tools")
     }
 
+    /// The interpreter with the programs that ours are compared with, if `tests/python/make_env.sh` has made it.
+    pub(crate) fn peers_python(&self) -> Option<PathBuf> {
+        let file = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
+        Some(self.path("tests/python/.venv").join(file)).filter(|path| path.is_file())
+    }
+
     /// Version of a package in `Cargo.lock`.
     pub(crate) fn locked_version(&self, package: &str) -> Result<String> {
         let path = self.path("Cargo.lock");

@@ -53,9 +53,8 @@ pub(crate) async fn lines(
     let mut lines = Vec::new();
     for (i, name) in ["", "  gradients"].into_iter().enumerate() {
         let before = launches();
-        let ours = time(operation, &operation.ours, device, i == 1, 1).await;
-        let launched = (launches() - before) / 2;
-        let ours = ours.min(time(operation, &operation.ours, device, i == 1, runs).await);
+        let ours = time(operation, &operation.ours, device, i == 1, runs).await;
+        let launched = (launches() - before) / (runs as u64 + 1);
         let plain = match &operation.plain {
             Some(run) => Some(time(operation, run, device, i == 1, runs).await),
             None => None,

@@ -29,8 +29,7 @@ use burn::tensor::Tensor;
 
 use crate::precision::{in_f32, in_type};
 
-/// Added to the variance.
-pub const EPSILON: f32 = 1e-5;
+pub use crate::norm::EPSILON;
 
 /// Gradients of the normalisation with respect to its three inputs, each in the shape of that input.
 #[derive(Clone, Debug)]

@@ -6,11 +6,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use tu_kernels::norm::EPSILON;
 use tu_kernels::{layer_norm_tokens, normalise_rows_rectified};
 
 use crate::initialiser::Initialiser;
-
-const EPSILON: f32 = 1e-5;
 
 /// Instance normalisation of `[B, C, D, H, W]`.
 pub fn instance_norm(x: Tensor<5>) -> Tensor<5> {

@@ -4,7 +4,6 @@ use super::Benchmark;
 use crate::shell;
 use crate::workspace::Workspace;
 use anyhow::Result;
-use std::path::PathBuf;
 use std::process::Command;
 
 /// PyTorch for the network, waterz for agglomeration.
@@ -16,7 +15,7 @@ pub(super) fn benchmarks(workspace: &Workspace) -> Vec<Benchmark<'_>> {
 }
 
 fn script(workspace: &Workspace, name: &str) -> Result<String> {
-    let Some(interpreter) = interpreter(workspace) else {
+    let Some(interpreter) = workspace.peers_python() else {
         let text = "left out: tests/python/.venv is absent (tests/python/make_env.sh makes it)";
         println!("{text}");
         return Ok(text.to_owned());
@@ -27,9 +26,4 @@ fn script(workspace: &Workspace, name: &str) -> Result<String> {
         .env("TU_TRAIN", workspace.release_binary("tu-train"))
         .current_dir(workspace.root());
     shell::printed(&mut command)
-}
-
-fn interpreter(workspace: &Workspace) -> Option<PathBuf> {
-    let file = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
-    Some(workspace.path("tests/python/.venv").join(file)).filter(|path| path.is_file())
 }

@@ -23,6 +23,20 @@ fn reversed(id: usize, length: usize, channels: usize) -> usize {
     (from + length - 1 - token) * channels + e
 }
 
+/// An element of the three directions' sum, each read in its own order.
+#[cube]
+fn sum_of_directions(
+    forward: &[f32],
+    backward: &[f32],
+    slice: &[f32],
+    id: usize,
+    length: usize,
+    channels: usize,
+    slices: usize,
+) -> f32 {
+    forward[id] + backward[reversed(id, length, channels)] + slice[inter_slice(id, length, channels, slices)]
+}
+
 /// The gated sum of `items` elements.
 #[cube(launch_unchecked)]
 pub(super) fn gate(
@@ -38,9 +52,7 @@ pub(super) fn gate(
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
-        let sum = forward[id]
-            + backward[reversed(id, length, channels)]
-            + slice[inter_slice(id, length, channels, slices)];
+        let sum = sum_of_directions(forward, backward, slice, id, length, channels, slices);
         out[id] = sum * (z[id] * sigmoid(z[id]));
     }
 }
@@ -61,9 +73,7 @@ pub(super) fn differentiate_gate(
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
-        let sum = forward[id]
-            + backward[reversed(id, length, channels)]
-            + slice[inter_slice(id, length, channels, slices)];
+        let sum = sum_of_directions(forward, backward, slice, id, length, channels, slices);
         let s = sigmoid(z[id]);
         z_grad[id] = out_grad[id] * sum * (s * (1.0f32 + z[id] * (1.0f32 - s)));
     }

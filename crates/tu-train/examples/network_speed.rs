@@ -13,7 +13,9 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 use tu_model::{EmMambaConfig, ForwardCost, ModelMetadata, Network, Preset};
-use tu_train::data::{AugmentationConfig, Batch, Sampler, TargetConfig, TrainingVolume, VolumeEntry};
+use tu_train::data::{
+    AugmentationConfig, Batch, Sampler, TargetConfig, TrainingVolume, VolumeEntry, VoxelMemory,
+};
 use tu_train::device::DeviceChoice;
 use tu_train::finetune::{
     AdamW, BatchTensors, LossKind, Modules, NamedGradients, OptimiserConfig, loss_of_logits, select_modules,
@@ -117,7 +119,7 @@ fn step(config: &EmMambaConfig, crop_zyx: [usize; 3], device: &Device) -> Result
     let shape_zyx = crop_zyx.map(|side| (2 * side).max(32));
     let phantom = PhantomConfig { shape_zyx, ..PhantomConfig::default() };
     let entry = VolumeEntry { phantom: Some(phantom), ..VolumeEntry::default() };
-    let volume = TrainingVolume::open(&entry, &mut u64::MAX.clone(), true)?;
+    let volume = TrainingVolume::open(&entry, &VoxelMemory::new(u64::MAX), true)?;
     let rule = tu_model::IntensityRule::FullRange;
     let sampler = Sampler::new(vec![volume], crop_zyx, AugmentationConfig::default(), rule, 1)?;
     let target = TargetConfig { loss: LossKind::WeightedMse, ignore_unlabelled: false, widen_borders: false };

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 use tu_model::{EmMamba, EmMambaConfig, Preset};
-use tu_train::data::{AugmentationConfig, Batch, Sampler, TargetConfig, TrainingVolume, VolumeEntry};
+use tu_train::data::{
+    AugmentationConfig, Batch, Sampler, TargetConfig, TrainingVolume, VolumeEntry, VoxelMemory,
+};
 use tu_train::finetune::{
     AdamW, BatchTensors, LossKind, Modules, NamedGradients, OptimiserConfig, loss_of_logits, select_modules,
 };
@@ -89,7 +91,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let phantom = PhantomConfig { shape_zyx: [32, 192, 192], ..PhantomConfig::default() };
     let entry = VolumeEntry { phantom: Some(phantom), ..VolumeEntry::default() };
-    let (making, volume) = seconds(|| TrainingVolume::open(&entry, &mut u64::MAX.clone(), true));
+    let (making, volume) = seconds(|| TrainingVolume::open(&entry, &VoxelMemory::new(u64::MAX), true));
     println!("phantom 32×192×192              {making:7.3} s");
     let sampler = Sampler::new(
         vec![volume?],

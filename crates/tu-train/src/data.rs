@@ -1,6 +1,7 @@
 //! From volumes to batches: regions of interest, random crops, augmentation, affinity targets, and the thread that
 //! prepares them ahead of the network. What a batch holds depends on (seed, step, position in the batch) alone, so a
-//! resumed run sees the crops that an uninterrupted one would have seen.
+//! resumed run sees the crops that an uninterrupted one would have seen. A crop whose voxels cannot be read is replaced by the
+//! next one of its generator, and reported.
 
 mod augmentation;
 mod batch;
@@ -8,8 +9,10 @@ mod error;
 mod geometry;
 mod intensity;
 mod prefetch;
+mod replacement;
 mod sampler;
 mod volume;
+mod voxel_memory;
 
 pub use augmentation::AugmentationConfig;
 pub use batch::{Batch, SampleOrigin, Target, TargetConfig};
@@ -18,8 +21,10 @@ pub use geometry::{Geometry, Orientation};
 pub use intensity::change_intensity;
 pub(crate) use intensity::gaussian_plane;
 pub use prefetch::Prefetcher;
+pub use replacement::Replacement;
 pub use sampler::{Crop, Sampler};
 pub use volume::{Block, TrainingVolume, VolumeEntry};
+pub use voxel_memory::{ChunkCounts, VoxelMemory};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,5 @@
-//! `metrics.jsonl`: one JSON object per line, appended as training goes. `kind` is `step` or `validation`. The same
+//! `metrics.jsonl`: one JSON object per line, appended as training goes. `kind` is `step`, `validation` or
+//! `replacement`. The same
 //! numbers go into an event file for TensorBoard.
 
 mod tensorboard;
@@ -21,6 +22,8 @@ pub enum MetricsLine {
     Step(StepMetrics),
     /// A validation.
     Validation(ValidationMetrics),
+    /// A crop that could not be read and was replaced by another one.
+    Replacement(ReplacementMetrics),
 }
 
 /// What an optimiser step gave.
@@ -36,6 +39,9 @@ pub struct StepMetrics {
     pub gradient_norm: f64,
     /// Wall-clock seconds of the step.
     pub seconds: f64,
+    /// Wall-clock seconds that the step waited for its batch before it began.
+    #[serde(default)]
+    pub data_wait_seconds: f64,
     /// Voxels of input per second.
     pub voxels_per_second: f64,
     /// Terms of the loss, in pretraining.
@@ -102,6 +108,15 @@ pub struct TermMetrics {
     pub weight: f64,
 }
 
+/// A crop that could not be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplacementMetrics {
+    /// The step that trained on another crop in its place, counted from 1.
+    pub step: u64,
+    /// What was wrong.
+    pub cause: String,
+}
+
 /// The best post-processing of one validation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidationMetrics {
@@ -128,6 +143,7 @@ impl MetricsLine {
         match self {
             Self::Step(line) => line.step,
             Self::Validation(line) => line.step,
+            Self::Replacement(line) => line.step,
         }
     }
 }
@@ -209,6 +225,7 @@ mod tests {
                 lr: 1e-3,
                 gradient_norm: 1.0,
                 seconds: 0.1,
+                data_wait_seconds: 0.0,
                 voxels_per_second: 10.0,
                 objectives: None,
             })

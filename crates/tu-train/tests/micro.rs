@@ -63,7 +63,7 @@ fn trace(run: &Path) -> Vec<(u64, u64, u64)> {
         .into_iter()
         .filter_map(|line| match line {
             MetricsLine::Step(s) => Some((s.step, s.loss.to_bits(), s.gradient_norm.to_bits())),
-            MetricsLine::Validation(_) => None,
+            _ => None,
         })
         .collect()
 }

@@ -61,7 +61,7 @@ fn steps(run: &Path) -> Vec<StepMetrics> {
         .into_iter()
         .filter_map(|line| match line {
             MetricsLine::Step(step) => Some(step),
-            MetricsLine::Validation(_) => None,
+            _ => None,
         })
         .collect()
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `native` | cargo examples whose name begins with `bench` or ends in `_speed` or `_time` |
 //! | `peers` | PyTorch and waterz beside ours, where tests/python/.venv has them |
-//! | `volumes` | `tu-train segment` on real EM, with its peak of memory |
+//! | `volumes` | `tu-train segment` on real EM, with its peak of memory; crops from disk and over HTTP |
 //! | `browser` | kernels, tiles and the demo page in Chromium |
 //!
 //! Each prints its own table; nothing is interpreted here, so that what stands in the file is what was measured.

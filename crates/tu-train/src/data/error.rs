@@ -36,7 +36,25 @@ pub enum DataError {
         /// Cause and remedy.
         cause: String,
     },
+    /// Crop after crop could not be read.
+    #[error(
+        "{attempts} crops in a row could not be read, the last one because of: {cause}; check that the volumes are whole and can be reached, then resume the run"
+    )]
+    Damaged {
+        /// Crops tried for one place in a batch.
+        attempts: u32,
+        /// The last failure.
+        cause: Box<DataError>,
+    },
     /// The thread that prepares batches ended without saying why.
     #[error("the thread that prepares batches stopped; look above for its message and resume the run")]
     PrefetchStopped,
+}
+
+impl DataError {
+    /// Whether another crop of the same volume may be readable: a chunk is damaged, or was not given.
+    pub(super) fn is_local(&self) -> bool {
+        use tu_volume::VolumeError::{Chunk, Http, Io};
+        matches!(self, Self::Unreadable { cause, .. } if matches!(**cause, Chunk { .. } | Http { .. } | Io { .. }))
+    }
 }

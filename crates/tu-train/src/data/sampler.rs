@@ -6,8 +6,12 @@ use tu_model::IntensityRule;
 
 use super::augmentation::AugmentationConfig;
 use super::geometry::{Geometry, Orientation};
+use super::replacement::{Replacement, Replacements};
 use super::volume::TrainingVolume;
 use super::{DataError, change_intensity, sample_rng};
+
+/// Crops tried for one place in a batch before the run is given up.
+const ATTEMPTS: u32 = 16;
 
 /// A crop after augmentation, C order zyx.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +33,7 @@ pub struct Sampler {
     augmentation: AugmentationConfig,
     intensity: IntensityRule,
     seed: u64,
+    replacements: Replacements,
 }
 
 impl Sampler {
@@ -49,7 +54,7 @@ impl Sampler {
                 cause: "no volume has a positive weight; give one".into(),
             });
         }
-        Ok(Self { volumes, shape_zyx, augmentation, intensity, seed })
+        Ok(Self { volumes, shape_zyx, augmentation, intensity, seed, replacements: Replacements::default() })
     }
 
     /// Shape of every crop, zyx.
@@ -64,16 +69,39 @@ impl Sampler {
         &self.volumes
     }
 
-    /// The crop at position `sample` of the batch of `step`.
+    /// Crops replaced for the steps before `step`, each reported once.
+    #[must_use]
+    pub fn take_replacements(&self, step: u64) -> Vec<Replacement> {
+        self.replacements.take_before(step)
+    }
+
+    /// The crop at position `sample` of the batch of `step`. One that stands on unreadable chunks is replaced by the next of
+    /// the same generator, so runs agree as long as the same chunks fail.
     ///
     /// # Errors
-    /// Storage fails.
+    /// Storage fails for many crops in a row, or otherwise than for single chunks.
     pub fn crop(&self, step: u64, sample: u64) -> Result<Crop, DataError> {
         let mut rng = sample_rng(self.seed, step, sample);
-        let volume = self.draw_volume(&mut rng);
-        let orientation = Orientation::draw(&mut rng, volume.permute_axes());
+        let mut attempts = 1;
+        loop {
+            match self.draw_crop(&mut rng) {
+                Err(cause) if cause.is_local() && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    self.replacements.add(Replacement { step, cause: cause.to_string() });
+                }
+                Err(cause) if cause.is_local() => {
+                    return Err(DataError::Damaged { attempts, cause: Box::new(cause) });
+                }
+                drawn => return drawn,
+            }
+        }
+    }
+
+    fn draw_crop(&self, rng: &mut ChaCha8Rng) -> Result<Crop, DataError> {
+        let volume = self.draw_volume(rng);
+        let orientation = Orientation::draw(rng, volume.permute_axes());
         let orientation = if self.augmentation.flip { orientation } else { Orientation::IDENTITY };
-        let geometry = Geometry::draw(&mut rng, &self.augmentation, self.shape_zyx);
+        let geometry = Geometry::draw(rng, &self.augmentation, self.shape_zyx);
         let window_zyx = geometry.window_zyx();
         let extent = volume.shape_zyx();
         // The crop itself stays inside the region where it fits; only a warp's margin is reflected.
@@ -99,7 +127,7 @@ impl Sampler {
             geometry.warp_labels(orientation.apply(&block.labels, window_zyx))
         };
         self.intensity.apply(&mut raw, volume.data_type_max());
-        change_intensity(&mut rng, &self.augmentation, &mut raw, self.shape_zyx);
+        change_intensity(rng, &self.augmentation, &mut raw, self.shape_zyx);
         let begin = volume.begin_zyx();
         let origin_zyx = [0, 1, 2].map(|axis| origin[axis] + begin[axis] as i64);
         Ok(Crop { raw, labels, volume: volume.name().into(), origin_zyx })

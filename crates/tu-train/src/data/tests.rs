@@ -139,7 +139,7 @@ fn weights_decide_how_often_a_volume_is_drawn() {
         phantom: Some(crate::phantom::PhantomConfig { shape_zyx: [4, 16, 16], seed, ..Default::default() }),
         ..VolumeEntry::default()
     };
-    let open = |entry: &VolumeEntry| TrainingVolume::open(entry, &mut { u64::MAX }, true).unwrap();
+    let open = |entry: &VolumeEntry| TrainingVolume::open(entry, &VoxelMemory::new(u64::MAX), true).unwrap();
     let volumes = vec![open(&entry(1, 1.0)), open(&entry(2, 0.0)), open(&entry(3, 3.0))];
     let sampler =
         Sampler::new(volumes, [4, 16, 16], AugmentationConfig::none(), IntensityRule::FullRange, 9).unwrap();
@@ -171,6 +171,59 @@ fn a_region_outside_the_volume_is_refused_by_name() {
         phantom: Some(crate::phantom::PhantomConfig { shape_zyx: [4, 16, 16], ..Default::default() }),
         ..VolumeEntry::default()
     };
-    let Err(error) = TrainingVolume::open(&entry, &mut 0, true) else { panic!("the region is too large") };
+    let Err(error) = TrainingVolume::open(&entry, &VoxelMemory::new(0), true) else {
+        panic!("the region is too large")
+    };
     assert!(error.to_string().contains("phantom (seed 1)") && error.to_string().contains("end_zyx"));
+}
+
+/// A volume of 16×64×64 voxels in chunks of 16×32×32 whose chunk at the origin is damaged.
+fn damaged_volume(folder: &std::path::Path) -> VolumeEntry {
+    use tu_volume::{DataType, NewVolume, Region, VolumeWriter};
+    let url = folder.join("damaged.zarr").to_str().unwrap().to_owned();
+    let spec = NewVolume {
+        shape_zyx: [16, 64, 64],
+        channels: None,
+        data_type: DataType::U8,
+        chunk_zyx: [16, 32, 32],
+        voxel_nm_zyx: None,
+        voxel_offset_zyx: [0; 3],
+        attributes: serde_json::Map::new(),
+    };
+    let writer = VolumeWriter::create(&url, &spec).unwrap();
+    let whole = Region { origin_zyx: [0; 3], shape_zyx: [16, 64, 64] };
+    writer.write_u8(&whole, &(0..16 * 64 * 64).map(|i| (i % 251) as u8).collect::<Vec<_>>()).unwrap();
+    writer.finish().unwrap();
+    std::fs::write(folder.join("damaged.zarr/0/c/0/0/0"), b"not a chunk").unwrap();
+    VolumeEntry { raw: Some(url), ..VolumeEntry::default() }
+}
+
+fn damaged_sampler(entry: &VolumeEntry, crop_zyx: [usize; 3]) -> Sampler {
+    let volume = TrainingVolume::open(entry, &VoxelMemory::new(0), false).unwrap();
+    Sampler::new(vec![volume], crop_zyx, AugmentationConfig::none(), IntensityRule::FullRange, 4).unwrap()
+}
+
+#[test]
+fn crops_on_a_damaged_chunk_are_replaced_by_others_the_same_ones_each_time_and_reported_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = damaged_volume(folder.path());
+    let sampler = damaged_sampler(&entry, [8, 24, 24]);
+    let crops: Vec<Crop> = (0..40).map(|step| sampler.crop(step, 0).unwrap()).collect();
+    assert!(crops.iter().all(|crop| crop.origin_zyx[1] >= 32 || crop.origin_zyx[2] >= 32));
+    let early = sampler.take_replacements(20);
+    let late = sampler.take_replacements(u64::MAX);
+    assert!(!early.is_empty() && early.iter().all(|r| r.step < 20 && r.cause.contains("damaged.zarr")));
+    assert!(!late.is_empty() && late.iter().all(|r| r.step >= 20));
+    assert!(sampler.take_replacements(u64::MAX).is_empty());
+    let again = damaged_sampler(&entry, [8, 24, 24]);
+    assert!(crops.iter().zip(0..).all(|(crop, step)| *crop == again.crop(step, 0).unwrap()));
+}
+
+#[test]
+fn a_volume_in_which_every_crop_is_damaged_stops_the_run_and_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let sampler = damaged_sampler(&damaged_volume(folder.path()), [8, 64, 64]);
+    let error = sampler.crop(0, 0).unwrap_err();
+    assert!(matches!(error, DataError::Damaged { attempts: 16, .. }), "{error}");
+    assert!(error.to_string().contains("damaged.zarr") && error.to_string().contains("resume"));
 }

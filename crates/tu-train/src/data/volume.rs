@@ -1,12 +1,14 @@
 //! A volume that crops are drawn from: raw voxels and, for fine-tuning, labels, over a region of interest. What fits
-//! the memory bound is read once; the rest is read crop by crop. Reading past the region reflects at its border.
+//! the memory bound is read once; the rest is read crop by crop, chunks used lately from memory. Reading past the region reflects at its border.
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tu_segment::pad_reflect;
 use tu_volume::{DataType, Region, Volume};
 
 use super::DataError;
+use super::voxel_memory::{ChunkedArray, VoxelMemory};
 use crate::phantom::{PhantomConfig, phantom};
 
 /// One volume in a configuration: `raw` with `labels`, or a `phantom` that is made on the spot.
@@ -46,7 +48,7 @@ enum RawVoxels {
 
 enum Store {
     Memory { raw: RawVoxels, labels: Option<Vec<u32>> },
-    OnDemand { raw: Volume, labels: Option<Volume> },
+    OnDemand { raw: ChunkedArray, labels: Option<ChunkedArray> },
 }
 
 /// A volume ready to be sampled.
@@ -113,11 +115,15 @@ fn compact(labels: &[u64], name: &str) -> Result<Vec<u32>, DataError> {
 }
 
 impl TrainingVolume {
-    /// Opens a configured volume and reads it if it fits `budget_bytes`, from which what was read is subtracted.
+    /// Opens a configured volume and reads it if it fits what is free of `memory`.
     ///
     /// # Errors
     /// The volume cannot be opened, raw and labels differ in shape, or the region is not inside.
-    pub fn open(entry: &VolumeEntry, budget_bytes: &mut u64, needs_labels: bool) -> Result<Self, DataError> {
+    pub fn open(
+        entry: &VolumeEntry,
+        memory: &Arc<VoxelMemory>,
+        needs_labels: bool,
+    ) -> Result<Self, DataError> {
         let weight = entry.weight.unwrap_or(1.0);
         if !weight.is_finite() || weight < 0.0 {
             return Err(DataError::Unusable {
@@ -170,8 +176,7 @@ impl TrainingVolume {
         // Reading labels passes through 8 bytes per voxel before they are renumbered to 4.
         let bytes = voxels * (if byte_raw { 1 } else { 4 } + if labels.is_some() { 4 } else { 0 });
         let voxel_nm_zyx = entry.voxel_nm_zyx.or(raw.voxel_nm_zyx()).unwrap_or([10.0; 3]);
-        let store = if bytes <= *budget_bytes {
-            *budget_bytes -= bytes;
+        let store = if memory.reserve(bytes) {
             let region = Region { origin_zyx: begin_zyx, shape_zyx };
             let values = if byte_raw {
                 RawVoxels::U8(raw.read_u8(&region).map_err(unreadable)?)
@@ -184,7 +189,8 @@ impl TrainingVolume {
             };
             Store::Memory { raw: values, labels }
         } else {
-            Store::OnDemand { raw, labels }
+            let labels = labels.map(|volume| ChunkedArray::labels(volume, memory));
+            Store::OnDemand { raw: ChunkedArray::raw(raw, memory), labels }
         };
         Ok(Self {
             name: url.into(),
@@ -341,10 +347,10 @@ impl TrainingVolume {
                 let unreadable =
                     |cause| DataError::Unreadable { name: self.name.clone(), cause: Box::new(cause) };
                 let ids = match labels {
-                    Some(volume) => Some(volume.read_u64(&region).map_err(unreadable)?),
+                    Some(array) => Some(array.read_labels(&region).map_err(unreadable)?),
                     None => None,
                 };
-                (raw.read_f32(&region).map_err(unreadable)?, ids)
+                (raw.read_raw(&region).map_err(unreadable)?, ids)
             }
         };
         if inside == shape_zyx {

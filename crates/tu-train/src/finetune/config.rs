@@ -47,7 +47,7 @@ pub struct FinetuneConfig {
     /// Checkpoints kept on disk, newest first. Default: 3.
     pub keep_checkpoints: usize,
     /// Volumes up to this many MiB in total (5 bytes per u8 voxel with labels) are held in memory; larger ones are
-    /// read crop by crop. Default: 4096.
+    /// read crop by crop, and the memory left keeps their chunks used last. Default: 4096.
     pub memory_mib: u64,
     /// How raw values become network input. Default: the full range of the data type to `[0, 1]`.
     pub intensity: IntensityRule,

@@ -13,12 +13,12 @@ use super::loss::{BatchTensors, loss_of_logits};
 use super::modules::select_modules;
 use super::validation::Validation;
 use crate::checkpoint::{Checkpoint, CheckpointFolder, write_file};
-use crate::data::{Batch, Prefetcher, Sampler, TargetConfig, TrainingVolume};
+use crate::data::{Batch, Prefetcher, Sampler, TargetConfig, TrainingVolume, VoxelMemory};
 use crate::metrics_log::{MetricsLog, StepMetrics, ValidationMetrics};
 use crate::segment::Silent;
 use crate::training::{
-    AdamW, NamedGradients, Progress, RunSettings, Session, Task, TrainError, TrainOptions, TrainingState,
-    WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model, optimise, transfer,
+    AdamW, NamedGradients, Progress, RunLock, RunSettings, Session, Task, TrainError, TrainOptions,
+    TrainingState, WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model, optimise, transfer,
 };
 
 impl RunSettings for FinetuneConfig {
@@ -66,16 +66,17 @@ pub fn finetune(
 ) -> Result<TrainOutcome, TrainError> {
     config.check()?;
     let folder = CheckpointFolder::new(run);
+    let _lock = RunLock::take(run)?;
     let checkpoint = find_checkpoint(&folder, run, options.resume)?;
-    std::fs::create_dir_all(run).map_err(|source| TrainError::io("create", run, source))?;
-    let mut budget = config.memory_mib.saturating_mul(1 << 20);
+    let memory = VoxelMemory::new(config.memory_mib.saturating_mul(1 << 20));
     let volumes = config
         .volumes
         .iter()
-        .map(|v| TrainingVolume::open(v, &mut budget, true))
+        .map(|v| TrainingVolume::open(v, &memory, true))
         .collect::<Result<Vec<_>, _>>()?;
     let sampler =
         Sampler::new(volumes, config.crop_zyx, config.augmentation.clone(), config.intensity, config.seed)?;
+    let sampler = Arc::new(sampler);
     let device = device.clone().autodiff();
     let (mut trainer, first_step) = Trainer::start(config, run, &device, &sampler, checkpoint.as_ref())?;
     // Only now: settings that a checkpoint refuses must not replace those of the run.
@@ -83,14 +84,22 @@ pub fn finetune(
     let settings = run.join("config.toml");
     write_file(&settings, config.to_toml()?.as_bytes()).map_err(|e| TrainError::io("write", &settings, e))?;
     let checkpoints = (config.checkpoint_every, config.keep_checkpoints);
-    let mut session = Session { settings: config, run, folder, log, first_step, checkpoints };
+    let mut session = Session {
+        settings: config,
+        run,
+        folder,
+        log,
+        first_step,
+        checkpoints,
+        sampler: Arc::clone(&sampler),
+    };
     let target = TargetConfig {
         loss: config.loss,
         ignore_unlabelled: config.ignore_unlabelled,
         widen_borders: config.widen_borders,
     };
     let steps = first_step..session.end(options);
-    let batches = Prefetcher::start(Arc::new(sampler), steps, config.batch, target, 2)?;
+    let batches = Prefetcher::start(sampler, steps, config.batch, target, 2)?;
     let progress = Progress::new(config.steps, first_step, options.progress);
     if let Some(report) = &trainer.load_report {
         progress.say(report);
@@ -273,6 +282,7 @@ impl Task for Trainer<'_> {
             gradient_norm: update.gradient_norm,
             seconds,
             voxels_per_second: voxels / seconds.max(1e-9),
+            data_wait_seconds: 0.0,
             objectives: None,
         })
     }

@@ -11,7 +11,7 @@ use tu_segment::{
 };
 
 use super::config::ValidationConfig;
-use crate::data::TrainingVolume;
+use crate::data::{TrainingVolume, VoxelMemory};
 use crate::segment::Progress;
 use crate::training::TrainError;
 
@@ -45,8 +45,7 @@ impl Validation {
     /// The volumes cannot be read.
     pub fn open(config: &ValidationConfig) -> Result<Self, TrainError> {
         // The whole region is segmented at once, so it is held in memory whatever its size.
-        let mut unbounded = u64::MAX;
-        let volume = TrainingVolume::open(&config.volume, &mut unbounded, true)?;
+        let volume = TrainingVolume::open(&config.volume, &VoxelMemory::new(u64::MAX), true)?;
         let shape_zyx = volume.shape_zyx();
         let block = volume.read([0; 3], shape_zyx)?;
         Ok(Self {

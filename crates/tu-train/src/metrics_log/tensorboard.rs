@@ -92,6 +92,7 @@ fn scalars(line: &MetricsLine) -> Vec<(String, f64)> {
             push("optimiser/learning_rate", step.lr);
             push("optimiser/gradient_norm", step.gradient_norm);
             push("throughput/voxels_per_second", step.voxels_per_second);
+            push("throughput/data_wait_seconds", step.data_wait_seconds);
             if let Some(objectives) = &step.objectives {
                 push("throughput/tokens_per_second", objectives.tokens_per_second);
                 if let Some(share) = objectives.masked_share {
@@ -109,6 +110,7 @@ fn scalars(line: &MetricsLine) -> Vec<(String, f64)> {
             push("validation/voi_merge", scores.voi_merge);
             push("validation/arand", scores.arand);
         }
+        MetricsLine::Replacement(_) => {}
     }
     scalars
 }

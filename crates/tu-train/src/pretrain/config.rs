@@ -52,7 +52,8 @@ pub struct PretrainConfig {
     pub keep_checkpoints: usize,
     /// Steps between pictures of reconstructions; 0 draws one at the end only. Default: 500.
     pub panels_every: u64,
-    /// Volumes up to this many MiB in total are held in memory; larger ones are read crop by crop. Default: 4096.
+    /// Volumes up to this many MiB in total are held in memory; larger ones are read crop by crop, and
+    /// the memory left keeps their chunks used last. Default: 4096.
     pub memory_mib: u64,
     /// How raw values become network input. Default: the full range of the data type to `[0, 1]`.
     pub intensity: IntensityRule,

@@ -16,11 +16,11 @@ use super::panels::draw_panels;
 use super::reconstruction::ShownCrop;
 use super::{PositionTable, PretrainBatch, PretrainConfig, PretrainingNetwork};
 use crate::checkpoint::{Checkpoint, CheckpointFolder, write_file};
-use crate::data::{AugmentationConfig, Prefetcher, Sampler, TrainingVolume, VolumeEntry};
+use crate::data::{AugmentationConfig, Prefetcher, Sampler, TrainingVolume, VolumeEntry, VoxelMemory};
 use crate::metrics_log::{MetricsLog, StepMetrics, ValidationMetrics};
 use crate::training::{
-    AdamW, Progress, Session, Task, TrainError, TrainOptions, TrainingState, WeightAverage, checkpoint_file,
-    find_checkpoint, from_safetensors, is_due, load_model, to_safetensors,
+    AdamW, Progress, RunLock, Session, Task, TrainError, TrainOptions, TrainingState, WeightAverage,
+    checkpoint_file, find_checkpoint, from_safetensors, is_due, load_model, to_safetensors,
 };
 
 /// What a run came to.
@@ -56,8 +56,8 @@ pub fn pretrain(
     config.check()?;
     let config = config.resolved();
     let folder = CheckpointFolder::new(run);
+    let _lock = RunLock::take(run)?;
     let checkpoint = find_checkpoint(&folder, run, options.resume)?;
-    std::fs::create_dir_all(run).map_err(|source| TrainError::io("create", run, source))?;
     let sampler = Arc::new(sampler_of(&config)?);
     let device = device.clone().autodiff();
     let (mut trainer, first_step) = Trainer::start(&config, run, &device, &sampler, checkpoint.as_ref())?;
@@ -66,7 +66,15 @@ pub fn pretrain(
     let settings = run.join("config.toml");
     write_file(&settings, config.to_toml()?.as_bytes()).map_err(|e| TrainError::io("write", &settings, e))?;
     let checkpoints = (config.checkpoint_every, config.keep_checkpoints);
-    let mut session = Session { settings: &config, run, folder, log, first_step, checkpoints };
+    let mut session = Session {
+        settings: &config,
+        run,
+        folder,
+        log,
+        first_step,
+        checkpoints,
+        sampler: Arc::clone(&sampler),
+    };
     let drawn = config.clone();
     let batches = Prefetcher::of(first_step..session.end(options), 2, move |step| {
         PretrainBatch::draw(&sampler, &drawn, step)
@@ -100,13 +108,13 @@ pub fn pretrain(
 /// # Errors
 /// A volume cannot be opened.
 pub(super) fn sampler_of(config: &PretrainConfig) -> Result<Sampler, TrainError> {
-    let mut budget = config.memory_mib.saturating_mul(1 << 20);
+    let memory = VoxelMemory::new(config.memory_mib.saturating_mul(1 << 20));
     let volumes = config
         .volumes
         .iter()
         .map(|entry| {
             let unlabelled = VolumeEntry { labels: None, ..entry.clone() };
-            TrainingVolume::open(&unlabelled, &mut budget, false)
+            TrainingVolume::open(&unlabelled, &memory, false)
         })
         .collect::<Result<Vec<_>, _>>()?;
     let augmentation = AugmentationConfig { flip: config.flip, ..AugmentationConfig::none() };

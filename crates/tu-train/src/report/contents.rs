@@ -52,6 +52,10 @@ pub struct RunContents {
     pub planned_steps: Option<u64>,
     /// Seconds spent in steps.
     pub seconds: f64,
+    /// Seconds that steps waited for their batches.
+    pub data_wait_seconds: f64,
+    /// Crops that could not be read and were replaced.
+    pub replaced_crops: u64,
     /// Lines of the log that could not be read.
     pub unreadable_lines: u64,
     /// What is minimised.
@@ -108,6 +112,8 @@ impl RunContents {
             steps: 0,
             planned_steps: planned.and_then(|steps| u64::try_from(steps).ok()),
             seconds: 0.0,
+            data_wait_seconds: 0.0,
+            replaced_crops: 0,
             unreadable_lines: 0,
             loss: Series::default(),
             losses: Vec::new(),
@@ -145,6 +151,7 @@ impl RunContents {
             match serde_json::from_slice(&line) {
                 Ok(MetricsLine::Step(step)) => self.step(&step),
                 Ok(MetricsLine::Validation(validation)) => self.validation(validation),
+                Ok(MetricsLine::Replacement(_)) => self.replaced_crops += 1,
                 Err(_) => self.unreadable_lines += 1,
             }
         }
@@ -154,6 +161,9 @@ impl RunContents {
         self.steps = self.steps.max(step.step);
         if step.seconds.is_finite() {
             self.seconds += step.seconds;
+        }
+        if step.data_wait_seconds.is_finite() {
+            self.data_wait_seconds += step.data_wait_seconds;
         }
         self.loss.push(step.step, step.loss);
         self.learning_rate.push(step.step, step.lr);

@@ -72,7 +72,17 @@ fn summary(out: &mut String, contents: &RunContents) {
     if let (Some(last), Some(smooth)) = (contents.loss.last(), contents.loss.last_smoothed()) {
         row(out, "loss", &format!("{} at the last step, {} smoothed", number(last), number(smooth)));
     }
+    let all = contents.seconds + contents.data_wait_seconds;
+    let share = if all > 0.0 { 100.0 * contents.data_wait_seconds / all } else { 0.0 };
     row(out, "time in steps", &duration(contents.seconds));
+    row(
+        out,
+        "waited for data",
+        &format!("{}, {share:.1} % of the time", duration(contents.data_wait_seconds)),
+    );
+    if contents.replaced_crops > 0 {
+        row(out, "crops replaced", &format!("{}; metrics.jsonl tells why", contents.replaced_crops));
+    }
     if let Some(speed) = contents.throughput.last_smoothed() {
         row(out, "throughput", &format!("{} {} per second", number(speed), unit(contents)));
     }

@@ -13,6 +13,7 @@ fn step(step: u64) -> MetricsLine {
         lr: 1e-3,
         gradient_norm: 0.5,
         seconds: 60.0,
+        data_wait_seconds: 15.0,
         voxels_per_second: 1e6,
         objectives: Some(ObjectiveMetrics {
             random: term(0.2, 0.75),

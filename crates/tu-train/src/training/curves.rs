@@ -64,6 +64,7 @@ pub fn draw_curves(log: &Path, picture: &Path) -> Result<(), String> {
             MetricsLine::Validation(validation) => {
                 voi.points.push((validation.step as f64, validation.scores.voi));
             }
+            MetricsLine::Replacement(_) => {}
         }
     }
     if loss.points.is_empty() {

@@ -43,7 +43,7 @@ pub enum TrainError {
     /// A file of the run folder cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// `read`, `write` or `create`.
+        /// `read`, `write`, `create` or `lock`.
         action: &'static str,
         /// File or folder.
         path: PathBuf,

@@ -6,14 +6,16 @@
 //! A raised stop signal ends it after the step in progress, saved.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::{
     AdamW, NamedGradients, NamedModule, OptimiserConfig, Progress, RunSettings, TrainError, TrainOptions,
     TrainingState, draw_curves, is_due, learning_rate,
 };
 use crate::checkpoint::CheckpointFolder;
-use crate::data::Prefetcher;
-use crate::metrics_log::{MetricsLine, MetricsLog, StepMetrics, ValidationMetrics};
+use crate::data::{Prefetcher, Sampler};
+use crate::metrics_log::{MetricsLine, MetricsLog, ReplacementMetrics, StepMetrics, ValidationMetrics};
 
 /// What a run computes.
 pub(crate) trait Task {
@@ -50,6 +52,8 @@ pub(crate) struct Session<'a, S> {
     pub(crate) first_step: u64,
     /// Steps between checkpoints, and how many are kept.
     pub(crate) checkpoints: (u64, usize),
+    /// Where its crops come from.
+    pub(crate) sampler: Arc<Sampler>,
 }
 
 /// How far a session came.
@@ -78,9 +82,23 @@ impl<S: RunSettings> Session<'_, S> {
         let mut done = self.first_step;
         let mut saved = None;
         let mut last_loss = None;
+        let mut replaced = 0u64;
         while done < end && !options.stop.is_raised() {
-            let metrics = task.step(batches.next_batch()?)?;
+            let asked = Instant::now();
+            let batch = batches.next_batch()?;
+            let data_wait_seconds = asked.elapsed().as_secs_f64();
+            let metrics = StepMetrics { data_wait_seconds, ..task.step(batch)? };
             done = metrics.step;
+            for replacement in self.sampler.take_replacements(done) {
+                replaced += 1;
+                progress.say(&format!(
+                    "crop of step {} replaced: {}",
+                    replacement.step + 1,
+                    replacement.cause
+                ));
+                let (step, cause) = (replacement.step + 1, replacement.cause);
+                self.append(&MetricsLine::Replacement(ReplacementMetrics { step, cause }))?;
+            }
             last_loss = Some(metrics.loss);
             progress.step(&metrics);
             self.append(&MetricsLine::Step(metrics))?;
@@ -100,6 +118,12 @@ impl<S: RunSettings> Session<'_, S> {
         // A picture is a convenience: a run does not fail for want of one.
         if let Err(cause) = draw_curves(self.log.path(), &self.run.join("curves.png")) {
             progress.say(&format!("curves.png was not drawn: {cause}"));
+        }
+        if replaced > 0 {
+            progress.say(&format!(
+                "{replaced} crops could not be read and were replaced; {} tells which",
+                self.log.path().display()
+            ));
         }
         progress.finish();
         Ok(Reached { steps: done, last_loss })

@@ -1,6 +1,8 @@
-//! `tu-train segment` on real EM: time and peak of memory, and that the latter does not follow the volume.
+//! Real EM: time and peak of memory of `tu-train segment`, and that the latter does not follow the volume; crops for training
+//! from disk and over HTTP.
 
-use super::Benchmark;
+use super::{Benchmark, example};
+use crate::server::{Server, Site};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::fmt::Write;
@@ -12,7 +14,25 @@ use std::time::{Duration, Instant};
 const REGIONS: [(&str, [usize; 3]); 2] = [("0:125,:,:", [125, 250, 250]), ("0:250,:,:", [250, 250, 250])];
 
 pub(super) fn benchmarks(workspace: &Workspace) -> Vec<Benchmark<'_>> {
-    vec![("volumes/segment".to_owned(), Box::new(move || segment(workspace)))]
+    vec![
+        ("volumes/segment".to_owned(), Box::new(move || segment(workspace))),
+        ("volumes/loader_speed".to_owned(), Box::new(move || loader(workspace))),
+    ]
+}
+
+/// Crops of the same volume read from the disk and from a server on this machine.
+fn loader(workspace: &Workspace) -> Result<String> {
+    let raw = volume(workspace);
+    let Some(folder) = raw.parent().filter(|folder| folder.join("labels").is_dir()) else {
+        let text = "left out: no labels beside fib25_ts2.zarr/raw; set TU_DATA to the folder of real volumes";
+        println!("{text}");
+        return Ok(text.to_owned());
+    };
+    let server = Server::start(Site::new().with_folder("/volume/", folder)?, 0)?;
+    let served = format!("{}/volume", server.url());
+    let of = |place: &str, name: &str| [name.to_owned(), format!("{place}/raw"), format!("{place}/labels")];
+    let arguments = [of(&folder.to_string_lossy(), "FIB-25, disk"), of(&served, "FIB-25, HTTP")].concat();
+    example(workspace, "loader_speed", &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The FIB-25 block under `TU_DATA`, by default beside the repository.

@@ -131,6 +131,7 @@ fn step(step: u64) -> MetricsLine {
         lr: 1e-3,
         gradient_norm: 2.0,
         seconds: 0.5,
+        data_wait_seconds: 0.25,
         voxels_per_second: 8192.0,
         objectives: Some(ObjectiveMetrics {
             random: term(Some(0.125), 0.75),
@@ -170,6 +171,7 @@ fn every_number_of_a_step_is_in_the_event_file() {
         ("optimiser/learning_rate", 1e-3),
         ("optimiser/gradient_norm", 2.0),
         ("throughput/voxels_per_second", 8192.0),
+        ("throughput/data_wait_seconds", 0.25),
         ("throughput/tokens_per_second", 64.0),
         ("policy/masked_share", 0.625),
         ("byol/spread", 0.875),

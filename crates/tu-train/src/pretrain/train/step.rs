@@ -55,6 +55,7 @@ impl Trainer<'_> {
             gradient_norm: update.gradient_norm,
             seconds,
             voxels_per_second: per_second * config.crop_zyx.iter().product::<usize>() as f64,
+            data_wait_seconds: 0.0,
             objectives: Some(objectives),
         })
     }

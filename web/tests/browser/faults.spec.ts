@@ -76,7 +76,7 @@ test("asked for WebGPU alone, a browser without it says that nothing can run", a
     const { notice } = await viewer.session();
     expect(notice?.severity).toBe("error");
     expect(notice?.text).toMatch(/No device can run the network/);
-    expect(await viewer.showsImage()).toBe(true);
+    await expect.poll(() => viewer.showsImage()).toBe(true);
   } finally {
     await browser.close();
   }
@@ -101,7 +101,7 @@ test("a forged model is refused by its digest, the viewer goes on, and a retry w
   const { notice } = await viewer.session();
   expect(notice?.text).toMatch(/SHA-256 digest .* instead of .*do not use it/);
   await expect(page.getByText(/TokenUnify: Model .*SHA-256/)).toBeVisible();
-  expect(await viewer.showsImage()).toBe(true);
+  await expect.poll(() => viewer.showsImage()).toBe(true);
   await page.screenshot({ path: "test-results/forged_model.png" });
 
   server.clearFaults();
@@ -127,7 +127,7 @@ test("a missing plugin manifest is named where the layer's source is shown", asy
   const viewer = new ViewerPage(page, server.origin);
   await viewer.open(viewerState(server.origin, voxelNm, { tab: "source" }));
   await expect(page.getByText(/manifest\.json answered 404/)).toBeVisible();
-  expect(await viewer.showsImage()).toBe(true);
+  await expect.poll(() => viewer.showsImage()).toBe(true);
 });
 
 test("an unreachable host is an error of the layer alone", async ({ page }) => {
@@ -154,7 +154,7 @@ test("an unreachable host is an error of the layer alone", async ({ page }) => {
       }),
     )
     .not.toBe("");
-  expect(await viewer.showsImage()).toBe(true);
+  await expect.poll(() => viewer.showsImage()).toBe(true);
   expect(await viewer.stats()).toEqual([]);
 });
 

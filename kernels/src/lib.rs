@@ -39,6 +39,8 @@ pub mod gate;
 pub mod layer_norm;
 pub mod norm;
 mod precision;
+#[cfg(feature = "autodiff")]
+mod recompute;
 pub mod reference;
 pub mod scan;
 #[cfg(feature = "autodiff")]

@@ -5,10 +5,11 @@
 #![cfg(all(target_arch = "wasm32", feature = "webgpu", feature = "flex", feature = "autodiff"))]
 mod common;
 use burn::tensor::Device;
+use common::HALF_TYPES;
 use common::convolution::{ConvInputs, conv_shapes};
-use common::normalisation::check_rows;
+use common::normalisation::{check_rows, check_rows_in};
 use tu_kernels::conv::ConvAlgorithm;
-use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
@@ -23,6 +24,18 @@ async fn convolutions_and_normalised_rows_agree_with_f64_on_webgpu() {
         check_rows(rows, n, [1.0, 0.0], &device, 2e-5).await;
     }
     check_rows(1, 100_000, [1.0, 1000.0], &device, 1e-4).await;
+    let (half, bit) = HALF_TYPES[0];
+    if device.supports_dtype(half) {
+        for (seed, shape) in conv_shapes().into_iter().enumerate() {
+            let inputs = ConvInputs::new(shape, seed as u64 + 1);
+            inputs.check_in(half, &device, ConvAlgorithm::Tiled, bit).await;
+        }
+        for (rows, n) in [(1, 1), (5, 3), (2, 4097)] {
+            check_rows_in(half, rows, n, [1.0, 0.5], &device, 4.0 * bit).await;
+        }
+    } else {
+        console_log!("SKIPPED in part: the adapter has no shader-f16");
+    }
 }
 
 #[wasm_bindgen_test]

@@ -20,11 +20,13 @@ wasm_bindgen_test_configure!(run_in_dedicated_worker);
 #[ignore = "a measurement"]
 async fn every_operation_of_tiny() {
     const WINDOW_ZYX: [usize; 3] = [16, 96, 96];
-    let device = Device::wgpu_options().init_async().await.unwrap();
-    let ceilings = Ceilings::measure(&device, 1 << 23, 512, 1).await;
-    console_log!("WebGPU, tiny, window {WINDOW_ZYX:?}: {}", ceilings.describe());
-    console_log!("{HEADER}");
-    for operation in operations::operations([8, 16, 32, 64, 128], 5, WINDOW_ZYX) {
-        console_log!("{}", lines(&operation, &device, &ceilings, 1).await);
+    let webgpu = Device::wgpu_options().init_async().await.unwrap();
+    for (name, device) in [("WebAssembly, one thread", Device::flex()), ("WebGPU", webgpu)] {
+        let ceilings = Ceilings::measure(&device, 1 << 23, 512, 1).await;
+        console_log!("{name}, tiny, window {WINDOW_ZYX:?}: {}", ceilings.describe());
+        console_log!("{HEADER}");
+        for operation in operations::operations([8, 16, 32, 64, 128], 5, WINDOW_ZYX) {
+            console_log!("{}", lines(&operation, &device, &ceilings, 1).await);
+        }
     }
 }

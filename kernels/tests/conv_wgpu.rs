@@ -2,9 +2,9 @@
 #![cfg(all(feature = "wgpu", feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
 mod common;
 use burn::tensor::{Device, read_sync};
-use common::adapter::{adapter, poison};
+use common::adapter::{adapter, offered, poison};
 use common::convolution::{ConvInputs, ConvResult, conv_shape, conv_shapes};
-use common::{error, tensor, values};
+use common::{HALF_TYPES, error, tensor, values};
 use tu_kernels::conv::cube::{VALUE_LAUNCHES, WEIGHT_GRADIENT_LAUNCHES};
 use tu_kernels::conv::{ConvAlgorithm, conv_same_with};
 use tu_kernels::cube::launches;
@@ -135,4 +135,18 @@ fn a_constant_input_gives_the_sum_of_the_weights_that_meet_it() {
         assert!((f64::from(y[(o * 2 * 9 + 4) * 10 + 5]) - whole).abs() < 1e-5);
     }
     read_sync(inputs.check(&device, TILED, 1e-5));
+}
+
+#[test]
+fn half_types_are_read_and_written_as_they_are_and_summed_in_f32() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for (dtype, bit) in HALF_TYPES.into_iter().filter(|(dtype, _)| offered(&device, *dtype)) {
+        for (seed, shape) in conv_shapes().into_iter().enumerate() {
+            let before = launches();
+            // the last rounding alone: sums of rounded products would be off by more
+            read_sync(ConvInputs::new(shape, seed as u64 + 1).check_in(dtype, &device, TILED, bit));
+            assert_eq!(launches() - before, 2 * VALUE_LAUNCHES + WEIGHT_GRADIENT_LAUNCHES, "{shape:?}");
+        }
+    }
 }

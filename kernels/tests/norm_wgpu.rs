@@ -2,9 +2,11 @@
 #![cfg(all(feature = "wgpu", feature = "autodiff", not(target_arch = "wasm32")))]
 mod common;
 use burn::tensor::read_sync;
-use common::adapter::{adapter, poison};
-use common::normalisation::{check_rows, gradients_f64, normalise_rows_f64, run_normalise_rows};
-use common::{error, tensor, uniform, values};
+use common::adapter::{adapter, offered, poison};
+use common::normalisation::{
+    check_rows, check_rows_in, gradients_f64, normalise_rows_f64, run_normalise_rows,
+};
+use common::{HALF_TYPES, error, tensor, uniform, values};
 use tu_kernels::cube::launches;
 use tu_kernels::norm::cube::LAUNCHES;
 use tu_kernels::normalise_rows;
@@ -92,4 +94,15 @@ fn transposed_rows_are_read_in_their_logical_order() {
     let columns: Vec<f64> = (0..300).map(|i| x[i % 6 * 50 + i / 6]).collect();
     let y = normalise_rows(tensor::<2>(&columns, [50, 6], &device).transpose());
     assert!(error(&read_sync(values(y)), &expected) < 1e-5);
+}
+
+#[test]
+fn half_types_lose_what_their_last_bit_is_worth_and_no_more() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for (dtype, bit) in HALF_TYPES.into_iter().filter(|(dtype, _)| offered(&device, *dtype)) {
+        for (rows, n) in [(1, 1), (3, 2), (7, 255), (2, 4097), (2, 40_003)] {
+            read_sync(check_rows_in(dtype, rows, n, [1.0, 0.5], &device, 4.0 * bit));
+        }
+    }
 }

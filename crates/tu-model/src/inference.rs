@@ -7,6 +7,7 @@ use crate::config::ConfigError;
 use crate::metadata::ModelMetadata;
 use crate::model_file::{ModelFileError, load};
 use crate::network::EmMamba;
+use crate::precision::Precision;
 
 /// Why a window was not segmented.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum NetworkError {
         /// Window claimed.
         shape_zyx: [usize; 3],
     },
+    /// The device lacks a type.
+    #[error("the compute device does not offer {0}; use f32")]
+    Precision(Precision),
     /// The device failed while computing or while its result was read.
     #[error("the compute device failed ({0}); a smaller tile or another device may help")]
     Device(String),
@@ -54,6 +58,17 @@ impl Network {
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, ModelFileError> {
         let (model, metadata) = load(bytes, device)?;
         Ok(Self::new(model, metadata, device))
+    }
+
+    /// The same network with volumes in another precision.
+    ///
+    /// # Errors
+    /// [`NetworkError::Precision`] when the device does not offer it.
+    pub fn in_precision(self, precision: Precision) -> Result<Self, NetworkError> {
+        if !precision.is_offered_by(&self.device) {
+            return Err(NetworkError::Precision(precision));
+        }
+        Ok(Self { model: self.model.converted_to(precision), ..self })
     }
 
     /// Affinities `[out, z, y, x]` in (0, 1) of a window whose values lie in [0, 1] (C order, x fastest).

@@ -24,6 +24,7 @@ pub mod metadata;
 pub mod model_file;
 pub mod names;
 pub mod network;
+pub mod precision;
 pub mod shapes;
 
 pub use config::{ConfigError, EmMambaConfig, Preset};
@@ -34,4 +35,5 @@ pub use metadata::{ModelMetadata, Provenance};
 pub use model_file::{ModelFileError, StoredFloat, load, save, save_tensors, sha256_hex};
 pub use names::{NamedTensor, named_tensors};
 pub use network::EmMamba;
+pub use precision::{Precision, UnknownPrecision};
 pub use shapes::published_shapes;

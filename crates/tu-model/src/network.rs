@@ -8,13 +8,14 @@
 //! Stage i: down-sample → GSC → Mamba layers; o_i leaves through the skip only and is not fed to stage i+1.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
+use burn::tensor::{FloatDType, Tensor};
 
 use crate::config::EmMambaConfig;
 use crate::initialiser::Initialiser;
 use crate::layers::norm::instance_norm;
 use crate::layers::{ChannelMlp, Conv, GatedSpatialConv, MambaLayer, ResBlock, UpBlock};
+use crate::precision::Precision;
 
 /// The four-stage Mamba encoder.
 #[derive(Module, Debug)]
@@ -92,6 +93,9 @@ pub struct EmMamba {
     pub decoder1: ResBlock,
     /// The head, 1×1×1 with bias.
     pub out: Conv,
+    /// The type of volumes within the network.
+    #[module(skip)]
+    pub precision: Precision,
 }
 
 impl EmMamba {
@@ -111,10 +115,11 @@ impl EmMamba {
             decoder2: UpBlock::new(f1, f0, sz, k, init),
             decoder1: ResBlock::new(f0, f0, k, init),
             out: Conv::pointwise([f0, config.out_channels], true, init),
+            precision: Precision::F32,
         }
     }
 
-    /// `[B, in, D, H, W]` with values in [0, 1] to logits `[B, out, D, H, W]`.
+    /// `[B, in, D, H, W]` with values in [0, 1] to logits `[B, out, D, H, W]`, f32.
     ///
     /// # Panics
     /// When the window does not satisfy [`EmMambaConfig::check_window`]; [`crate::Network`] checks it.
@@ -122,11 +127,12 @@ impl EmMamba {
         self.out.forward(self.forward_features(raw))
     }
 
-    /// What the head sees: the decoder's output d1, `[B, f0, D, H, W]` at full resolution.
+    /// What the head sees: the decoder's output d1, `[B, f0, D, H, W]` at full resolution, f32.
     ///
     /// # Panics
     /// As [`Self::forward_logits`].
     pub fn forward_features(&self, raw: Tensor<5>) -> Tensor<5> {
+        let raw = raw.cast(self.precision.dtype());
         let mut skips = self.vit.forward(raw.clone()).into_iter();
         let mut next = || skips.next().unwrap_or_else(|| unreachable!("the encoder has four stages"));
         let e1 = self.encoder1.forward(raw);
@@ -138,7 +144,7 @@ impl EmMamba {
         let d4 = self.decoder4.forward(d5, e3);
         let d3 = self.decoder3.forward(d4, e2);
         let d2 = self.decoder2.forward(d3, e1);
-        self.decoder1.forward(d2)
+        self.decoder1.forward(d2).cast(FloatDType::F32)
     }
 
     /// As [`Self::forward_logits`], through the sigmoid: affinities (or intensities) in (0, 1).

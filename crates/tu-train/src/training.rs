@@ -15,6 +15,7 @@ mod session;
 mod settings;
 mod state;
 mod stop;
+mod training_device;
 mod transfer;
 
 pub use average::{WeightAverage, check_momentum, moving_average, target_momentum};
@@ -35,4 +36,5 @@ pub(crate) use progress::Progress;
 pub(crate) use run_folder::{checkpoint_file, find_checkpoint, is_due, load_model};
 pub(crate) use run_lock::RunLock;
 pub(crate) use session::{Session, Task, optimise};
-pub(crate) use settings::{check_crops, named_architecture, read_settings, settings_toml};
+pub(crate) use settings::{check_crops, is_f32, named_architecture, read_settings, settings_toml};
+pub(crate) use training_device::training_device;

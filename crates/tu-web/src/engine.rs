@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use burn::tensor::Device;
 use js_sys::{Float32Array, Float64Array, JSON, Uint8Array, Uint32Array};
-use tu_model::{Network, sha256_hex};
+use tu_model::{Network, Precision, sha256_hex};
 use tu_segment::{Tile, TileGrid, quantise_affinity};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
@@ -13,8 +13,10 @@ use crate::adapter::{Adapter, webgpu_device};
 use crate::failure::Failure;
 use crate::segmentation::{triple_u32, triple_u64};
 
-/// Affinities of the probe window may differ by this much between the GPU and the CPU.
+/// Affinities of the probe window may differ by this much between the GPU and the CPU, in f32.
 const PROBE_TOLERANCE: f32 = 1e-3;
+/// The same, in f16 on the GPU.
+const HALF_PROBE_TOLERANCE: f32 = 3e-2;
 /// The probe window, voxels (z, y, x): small, but it passes through every kernel.
 const PROBE_ZYX: [usize; 3] = [2, 16, 16];
 
@@ -79,11 +81,26 @@ impl Engine {
     /// Loads a model file after comparing its SHA-256 (hexadecimal) with `sha256`; on WebGPU a small window is
     /// then run on the GPU and on the CPU, and a GPU that disagrees is refused.
     ///
-    /// Returns the model's metadata with the number of `parameters`.
+    /// `precision` is `f32` or `f16`: the type of volumes within the network. `f16` is taken where the GPU has 16-bit
+    /// floats (`shader-f16`) and computes right with them; f32 elsewhere.
+    ///
+    /// Returns the model's metadata with the number of `parameters` and the `precision` taken.
     ///
     /// # Errors
-    /// Throws `model_hash`, `model_file`, `tile_too_large`, `gpu_wrong` or `device`.
-    pub async fn load_model(&self, bytes: Uint8Array, sha256: String) -> Result<JsValue, JsValue> {
+    /// Throws `argument`, `model_hash`, `model_file`, `tile_too_large`, `gpu_wrong` or `device`.
+    pub async fn load_model(
+        &self,
+        bytes: Uint8Array,
+        sha256: String,
+        precision: String,
+    ) -> Result<JsValue, JsValue> {
+        let wanted = match precision.parse() {
+            Ok(precision @ (Precision::F32 | Precision::F16)) => precision,
+            _ => {
+                let message = format!("there is no precision '{precision}' in the browser");
+                return Err(Failure::lasting("argument", message, "Choose f32 or f16.").into());
+            }
+        };
         let bytes = bytes.to_vec();
         let found = sha256_hex(&bytes);
         if !found.eq_ignore_ascii_case(&sha256) {
@@ -98,14 +115,25 @@ impl Engine {
             Network::from_bytes(&bytes, device)
                 .map_err(|e| Failure::lasting("model_file", e.to_string(), "Use another model file."))
         };
-        let network = load(&self.device)?;
+        let mut network = load(&self.device)?;
+        let mut taken = Precision::F32;
         if let Some(adapter) = &self.adapter {
             check_limits(&network, adapter)?;
-            probe(&network, &load(&Device::flex())?, adapter).await?;
+            let twin = load(&Device::flex())?;
+            let half = if wanted.is_offered_by(&self.device) { wanted } else { Precision::F32 };
+            if half == Precision::F16
+                && let Ok(candidate) = load(&self.device)?.in_precision(half)
+                && probe(&candidate, &twin, adapter, HALF_PROBE_TOLERANCE).await.is_ok()
+            {
+                (network, taken) = (candidate, half);
+            } else {
+                probe(&network, &twin, adapter, PROBE_TOLERANCE).await?;
+            }
         }
         let mut info = serde_json::to_value(&network.metadata)
             .map_err(|e| Failure::lasting("model_file", e.to_string(), ""))?;
         info["parameters"] = network.metadata.architecture.parameter_count().into();
+        info["precision"] = taken.to_string().into();
         *self.network.borrow_mut() = Some(Rc::new(network));
         JSON::parse(&info.to_string())
     }
@@ -170,7 +198,7 @@ fn check_limits(network: &Network, adapter: &Adapter) -> Result<(), Failure> {
 }
 
 /// Runs the probe window on both devices.
-async fn probe(gpu: &Network, cpu: &Network, adapter: &Adapter) -> Result<(), Failure> {
+async fn probe(gpu: &Network, cpu: &Network, adapter: &Adapter, tolerance: f32) -> Result<(), Failure> {
     let voxels: usize = PROBE_ZYX.iter().product();
     // Not smooth, not periodic in any axis: 61 is coprime to every size.
     let window: Vec<f32> = (0..voxels).map(|i| ((i * 61) % 127) as f32 / 127.0).collect();
@@ -178,7 +206,7 @@ async fn probe(gpu: &Network, cpu: &Network, adapter: &Adapter) -> Result<(), Fa
     let expected = cpu.affinities(window.clone(), PROBE_ZYX).await.map_err(failed)?;
     let found = gpu.affinities(window, PROBE_ZYX).await.map_err(failed)?;
     let error = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    if error <= PROBE_TOLERANCE {
+    if error <= tolerance {
         return Ok(());
     }
     Err(Failure::lasting(

@@ -5,7 +5,7 @@
 
 use js_sys::{Float32Array, Float64Array, Object, Reflect, Uint8Array, Uint32Array};
 use safetensors::{Dtype, SafeTensors};
-use tu_model::{Network, sha256_hex};
+use tu_model::{Network, Precision, sha256_hex};
 use tu_web::{Engine, Segmentation};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -33,7 +33,10 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 async fn difference_from_pytorch(device: &burn::tensor::Device) -> f32 {
-    let network = Network::from_bytes(MODEL, device).unwrap();
+    difference_of(&Network::from_bytes(MODEL, device).unwrap()).await
+}
+
+async fn difference_of(network: &Network) -> f32 {
     let (shape, input) = fixture("test.input");
     let (_, expected) = fixture("test.output");
     let window = [shape[2], shape[3], shape[4]];
@@ -46,6 +49,27 @@ async fn webgpu_affinities_equal_pytorch() {
     let difference = difference_from_pytorch(&device).await;
     console_log!("WebGPU against PyTorch: max |Δ| = {difference:e}");
     assert!(difference <= 1e-3);
+}
+
+/// The network itself, where the adapter has 16-bit floats; the interface, whether it has them or not.
+#[wasm_bindgen_test]
+async fn f16_is_taken_where_webgpu_has_it_and_stays_close_to_pytorch() {
+    let device = tu_web::webgpu_device().await.unwrap();
+    let offered = Precision::F16.is_offered_by(&device);
+    if offered {
+        let network = Network::from_bytes(MODEL, &device).unwrap().in_precision(Precision::F16).unwrap();
+        let difference = difference_of(&network).await;
+        console_log!("WebGPU in f16 against PyTorch: max |Δ| = {difference:e}");
+        assert!(difference > 1e-6 && difference <= 1e-2);
+    } else {
+        console_log!("SKIPPED in part: the adapter has no shader-f16");
+    }
+    for (kind, expected) in [("webgpu", if offered { "f16" } else { "f32" }), ("cpu", "f32")] {
+        let engine = Engine::create(kind.to_owned()).await.unwrap();
+        let (bytes, hash) = (Uint8Array::from(MODEL), sha256_hex(MODEL));
+        let info = engine.load_model(bytes, hash, "f16".to_owned()).await.unwrap();
+        assert_eq!(property(&info, "precision").as_string().unwrap(), expected, "{kind}");
+    }
 }
 
 #[wasm_bindgen_test]
@@ -76,7 +100,7 @@ fn options(info: &JsValue, volume_zyx: [f64; 3]) -> JsValue {
 async fn segment_two_tiles(device: &str) -> (Vec<u8>, Vec<u64>, Vec<u64>) {
     let engine = Engine::create(device.to_owned()).await.unwrap();
     assert_eq!(engine.backend(), device);
-    let info = engine.load_model(Uint8Array::from(MODEL), sha256_hex(MODEL)).await.unwrap();
+    let info = engine.load_model(Uint8Array::from(MODEL), sha256_hex(MODEL), "f32".to_owned()).await.unwrap();
     assert!(property(&info, "parameters").as_f64().unwrap() > 0.0);
     let tile_x = property(&property(&info, "tile_zyx"), "2").as_f64().unwrap();
     let volume = [5.0, 20.0, tile_x + 7.0];
@@ -138,10 +162,12 @@ fn code(thrown: &JsValue) -> String {
 #[wasm_bindgen_test]
 async fn a_model_with_another_hash_or_content_is_refused() {
     let engine = Engine::create("cpu".to_owned()).await.unwrap();
-    let wrong = engine.load_model(Uint8Array::from(MODEL), "00".repeat(32)).await.unwrap_err();
+    let wrong =
+        engine.load_model(Uint8Array::from(MODEL), "00".repeat(32), "f32".to_owned()).await.unwrap_err();
     assert_eq!(code(&wrong), "model_hash");
     let cut = &MODEL[..MODEL.len() / 2];
-    let broken = engine.load_model(Uint8Array::from(cut), sha256_hex(cut)).await.unwrap_err();
+    let broken =
+        engine.load_model(Uint8Array::from(cut), sha256_hex(cut), "f32".to_owned()).await.unwrap_err();
     assert_eq!(code(&broken), "model_file");
     let none = engine
         .affinities(
@@ -159,7 +185,9 @@ async fn a_model_with_another_hash_or_content_is_refused() {
 async fn arguments_that_do_not_fit_are_refused() {
     assert_eq!(code(&Engine::create("tpu".to_owned()).await.err().unwrap()), "device_name");
     let engine = Engine::create("cpu".to_owned()).await.unwrap();
-    let info = engine.load_model(Uint8Array::from(MODEL), sha256_hex(MODEL)).await.unwrap();
+    let info = engine.load_model(Uint8Array::from(MODEL), sha256_hex(MODEL), "f32".to_owned()).await.unwrap();
+    let (bytes, hash) = (Uint8Array::from(MODEL), sha256_hex(MODEL));
+    assert_eq!(code(&engine.load_model(bytes, hash, "bf16".to_owned()).await.unwrap_err()), "argument");
     assert_eq!(code(&Segmentation::new(JsValue::NULL).err().unwrap()), "argument");
     assert_eq!(code(&Segmentation::new(options(&info, [0.5, 1.0, 1.0])).err().unwrap()), "argument");
     let mut segmentation = Segmentation::new(options(&info, [4.0, 16.0, 16.0])).unwrap();

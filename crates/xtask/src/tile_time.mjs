@@ -24,14 +24,15 @@ const browser = await chromium.launch({
 
 /** Runs in the page: loads a model on a device and computes a tile; the second of two runs counts, since the first
  * compiles shaders, unless that took over a minute. */
-async function time({ name, device }) {
+async function time({ name, device, precision }) {
   const wasm = await import("/wasm/tu_web.js");
   await wasm.default();
   const engine = await wasm.Engine.create(device);
   const bytes = new Uint8Array(await (await fetch(`/models/${name}.safetensors`)).arrayBuffer());
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   const sha256 = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const info = await engine.load_model(bytes, sha256);
+  const info = await engine.load_model(bytes, sha256, precision);
+  if (precision !== "f32" && info.precision !== precision) return undefined;
   // A tile in the middle of a large volume: its whole window is read.
   const volume = Float64Array.from(info.tile_zyx, (size) => 3 * size);
   const window = info.tile_zyx.map((size, axis) => size + 2 * info.halo_zyx[axis]);
@@ -48,19 +49,25 @@ async function time({ name, device }) {
 
 try {
   console.log(`Chromium ${browser.version()}`);
-  console.log("preset  device   adapter                        tile         window         s per tile  kvoxel/s of the tile");
-  for (const device of ["cpu", "webgpu"]) {
+  console.log("preset  device   type  adapter                  tile         window         s per tile  kvoxel/s of the tile");
+  const devices = [["cpu", "f32"], ["webgpu", "f32"], ["webgpu", "f16"]];
+  for (const [device, precision] of devices) {
     for (const name of names) {
       const page = await browser.newPage();
       await page.route(`${url}/`, (route) =>
         route.fulfill({ contentType: "text/html", body: "<!doctype html><title>benchmark</title>" }),
       );
       await page.goto(`${url}/`);
-      const { adapter, seconds, voxels, tile, window } = await page.evaluate(time, { name, device });
-      const head = `${name.padEnd(7)} ${device.padEnd(8)} ${adapter.slice(0, 30).padEnd(30)}`;
-      console.log(
-        `${head} ${tile.padEnd(12)} ${window.padEnd(12)} ${seconds.toFixed(3).padStart(12)}  ${(voxels / seconds / 1e3).toFixed(1).padStart(8)}`,
-      );
+      const timed = await page.evaluate(time, { name, device, precision });
+      if (timed === undefined) {
+        console.log(`${name.padEnd(7)} ${device.padEnd(8)} ${precision.padEnd(5)} the adapter does not offer it`);
+      } else {
+        const { adapter, seconds, voxels, tile, window } = timed;
+        const head = `${name.padEnd(7)} ${device.padEnd(8)} ${precision.padEnd(5)} ${adapter.slice(0, 24).padEnd(24)}`;
+        console.log(
+          `${head} ${tile.padEnd(12)} ${window.padEnd(12)} ${seconds.toFixed(3).padStart(12)}  ${(voxels / seconds / 1e3).toFixed(1).padStart(8)}`,
+        );
+      }
       await page.close();
     }
   }

@@ -2,12 +2,13 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::FloatTensor;
 
 use super::{CausalConvBackend, CausalConvKernels};
 use crate::ScanOrder;
+use crate::recompute::Recompute;
 
 #[derive(Debug)]
 struct CausalConvSilu(ScanOrder);
@@ -39,7 +40,15 @@ impl<B: CausalConvKernels, C: CheckpointStrategy> CausalConvBackend for Autodiff
             let [x, weight, bias] = inputs.map(FloatTensor::<Self>::into_primitive);
             B::causal_conv_silu(x, weight, bias, order)
         };
-        match CausalConvSilu(order).prepare::<C>(nodes).compute_bound().stateful() {
+        let again = Recompute::new(nodes.each_ref().map(NodeGuard::id), move |[x, weight, bias]| {
+            B::causal_conv_silu(x, weight, bias, order)
+        });
+        let prepared = CausalConvSilu(order)
+            .prepare::<C>(nodes)
+            .memory_bound()
+            .retro_forward(again)
+            .parents([&x, &weight, &bias]);
+        match prepared.stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = [&x, &weight, &bias].map(|input| prep.checkpoint(input));
                 prep.finish(state, values([x, weight, bias]))

@@ -4,7 +4,7 @@ use burn::backend::{Flex, TensorMetadata};
 use burn_flex::FlexTensor;
 
 use super::{ConvAlgorithm, ConvBackend, ConvKernels, ConvShape, cpu};
-use crate::flex_tensor::{contiguous, tensor, values};
+use crate::flex_tensor::{contiguous_f32, tensor_in, values};
 
 fn shape(x: &FlexTensor, w: &FlexTensor) -> ConvShape {
     ConvShape::new(x.shape().dims(), w.shape().dims())
@@ -12,11 +12,11 @@ fn shape(x: &FlexTensor, w: &FlexTensor) -> ConvShape {
 
 impl ConvBackend for Flex {
     fn conv_same(x: FlexTensor, w: FlexTensor, _: ConvAlgorithm) -> FlexTensor {
-        let shape = shape(&x, &w);
-        let [x, w] = [x, w].map(contiguous);
+        let (shape, dtype) = (shape(&x, &w), x.dtype());
+        let [x, w] = [x, w].map(contiguous_f32);
         let y = cpu::forward(values(&x), values(&w), &shape);
         let [d, h, width] = shape.size_zyx;
-        tensor(y, [shape.batch, shape.output, d, h, width])
+        tensor_in(dtype, y, [shape.batch, shape.output, d, h, width])
     }
 }
 
@@ -28,8 +28,8 @@ impl ConvKernels for Flex {
         _: ConvAlgorithm,
     ) -> FlexTensor {
         let shape = shape(&x, &w);
-        let [w, y_grad] = [w, y_grad].map(contiguous);
-        tensor(cpu::input_gradient(values(&y_grad), values(&w), &shape), x.shape())
+        let [w, y_grad] = [w, y_grad].map(contiguous_f32);
+        tensor_in(x.dtype(), cpu::input_gradient(values(&y_grad), values(&w), &shape), x.shape())
     }
 
     fn conv_same_weight_gradient(
@@ -38,8 +38,8 @@ impl ConvKernels for Flex {
         y_grad: FlexTensor,
         _: ConvAlgorithm,
     ) -> FlexTensor {
-        let shape = shape(&x, &w);
-        let [x, y_grad] = [x, y_grad].map(contiguous);
-        tensor(cpu::weight_gradient(values(&x), values(&y_grad), &shape), w.shape())
+        let (shape, dtype) = (shape(&x, &w), w.dtype());
+        let [x, y_grad] = [x, y_grad].map(contiguous_f32);
+        tensor_in(dtype, cpu::weight_gradient(values(&x), values(&y_grad), &shape), w.shape())
     }
 }

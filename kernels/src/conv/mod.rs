@@ -34,8 +34,8 @@ pub enum ConvAlgorithm {
     /// use them; the tiled one elsewhere.
     #[default]
     ByDevice,
-    /// The tiled one, on plain f32 units.  Tensors of another type, empty ones, and kernels too large for 16 KiB
-    /// of shared memory (from about 30 × 30 in a plane) still run burn's.
+    /// The tiled one, on plain f32 units whatever the type of the tensors.  Empty tensors, and kernels too large for
+    /// 16 KiB of shared memory (from about 30 × 30 in a plane), still run burn's.
     Tiled,
     /// burn's, whatever that chooses.
     Burn,
@@ -71,10 +71,12 @@ pub trait ConvKernels: ConvBackend {
     ) -> FloatTensor<Self>;
 }
 
-/// Size-keeping convolution of `x [B, in, D, H, W]` (f32) with `w [out, in, kz, ky, kx]`, kernel odd.
+/// Size-keeping convolution of `x [B, in, D, H, W]` with `w [out, in, kz, ky, kx]`, kernel odd.
+///
+/// `x` and `w` have one type, f32, f16 or bf16, which the result has too; sums are f32.
 ///
 /// # Panics
-/// When the channels do not agree or a kernel size is even, as burn's own operations do.
+/// When the channels or types do not agree or a kernel size is even, as burn's own operations do.
 pub fn conv_same(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
     conv_same_with(x, w, ConvAlgorithm::ByDevice)
 }
@@ -86,6 +88,12 @@ pub fn conv_same(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
 pub fn conv_same_with(x: Tensor<5>, w: Tensor<5>, algorithm: ConvAlgorithm) -> Tensor<5> {
     let ([_, input, ..], [_, expected, kernel @ ..]) = (x.dims(), w.dims());
     assert!(input == expected, "conv_same: the input has {input} channels, the weight takes {expected}");
+    assert!(
+        x.dtype() == w.dtype(),
+        "conv_same: the input is {:?}, the weight {:?}; cast one of them",
+        x.dtype(),
+        w.dtype()
+    );
     assert!(kernel.iter().all(|k| k % 2 == 1), "conv_same: kernel {kernel:?} has an even size");
     Tensor::from_dispatch(<Dispatch as ConvBackend>::conv_same(
         x.into_dispatch(),

@@ -2,9 +2,12 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use burn::backend::TensorMetadata;
+use burn::backend::cubecl::dtype_to_elem_type;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::{CubeCount, CubeDim};
 
 use super::{MAX_GRADIENT_CHUNK, UNITS};
@@ -33,6 +36,16 @@ pub(crate) fn count() {
 /// A tensor of f32 without content on the device of another.
 pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
     empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), DType::F32)
+}
+
+/// A tensor without content on the device and in the type of another.
+pub(crate) fn empty_in_type_of(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), like.dtype())
+}
+
+/// The type of a tensor's elements, as kernels that read several types take it.
+pub(crate) fn element(of: &CubeTensor) -> ElemType {
+    dtype_to_elem_type(of.dtype())
 }
 
 /// Enough cubes on two axes; kernels compare their position with the number wanted.

@@ -2,11 +2,12 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::FloatTensor;
 
 use super::{GateBackend, GateKernels};
+use crate::recompute::Recompute;
 
 /// The node, with the slices of the inter-slice direction.
 #[derive(Debug)]
@@ -42,7 +43,16 @@ impl<B: GateKernels, C: CheckpointStrategy> GateBackend for Autodiff<B, C> {
             let [forward, backward, slice, z] = inputs.map(FloatTensor::<Self>::into_primitive);
             B::gated_direction_sum(forward, backward, slice, z, slices)
         };
-        match GatedDirectionSum(slices).prepare::<C>(nodes).compute_bound().stateful() {
+        let again =
+            Recompute::new(nodes.each_ref().map(NodeGuard::id), move |[forward, backward, slice, z]| {
+                B::gated_direction_sum(forward, backward, slice, z, slices)
+            });
+        let prepared = GatedDirectionSum(slices)
+            .prepare::<C>(nodes)
+            .memory_bound()
+            .retro_forward(again)
+            .parents([&forward, &backward, &slice, &z]);
+        match prepared.stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = [&forward, &backward, &slice, &z].map(|input| prep.checkpoint(input));
                 prep.finish(state, values([forward, backward, slice, z]))

@@ -2,11 +2,12 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::FloatTensor;
 
 use super::{LayerNormBackend, LayerNormKernels};
+use crate::recompute::Recompute;
 
 #[derive(Debug)]
 struct LayerNormTokens;
@@ -38,7 +39,15 @@ impl<B: LayerNormKernels, C: CheckpointStrategy> LayerNormBackend for Autodiff<B
             let [x, weight, bias] = inputs.map(FloatTensor::<Self>::into_primitive);
             B::layer_norm_tokens(x, weight, bias)
         };
-        match LayerNormTokens.prepare::<C>(nodes).compute_bound().stateful() {
+        let again = Recompute::new(nodes.each_ref().map(NodeGuard::id), |[x, weight, bias]| {
+            B::layer_norm_tokens(x, weight, bias)
+        });
+        let prepared = LayerNormTokens
+            .prepare::<C>(nodes)
+            .memory_bound()
+            .retro_forward(again)
+            .parents([&x, &weight, &bias]);
+        match prepared.stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = [&x, &weight].map(|input| prep.checkpoint(input));
                 prep.finish(state, values([x, weight, bias]))

@@ -27,7 +27,7 @@ mod flex;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-use crate::precision::{in_f32, in_type};
+use crate::precision::in_type;
 
 /// Added to the variance.
 pub const EPSILON: f32 = 1e-5;
@@ -39,10 +39,10 @@ pub const EPSILON: f32 = 1e-5;
     Autodiff: cfg(feature = "autodiff")
 )]
 pub trait NormBackend: Backend {
-    /// φ(x̂) of `x [rows, n]`, f32.
+    /// φ(x̂) of `x [rows, n]`, in the type of `x`.
     fn normalise_rows(x: FloatTensor<Self>, slope: f32) -> FloatTensor<Self>;
 
-    /// φ(x̂ + s) of `x [rows, n]` and `shortcut [rows, n]`, both f32.
+    /// φ(x̂ + s) of `x [rows, n]` and `shortcut [rows, n]`, both of one type.
     fn normalise_rows_and_add(
         x: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
@@ -91,12 +91,12 @@ pub fn normalise_rows_rectified(x: Tensor<2>, shortcut: Option<Tensor<2>>, slope
         assert!(rows == expected, "row normalisation: the shortcut is {rows:?}, the rows are {expected:?}");
     }
     let dtype = x.dtype();
-    let x = in_f32(x).into_dispatch();
-    let y = Tensor::from_dispatch(match shortcut {
+    let x = x.into_dispatch();
+    Tensor::from_dispatch(match shortcut {
         None => <Dispatch as NormBackend>::normalise_rows(x, slope),
         Some(shortcut) => {
-            <Dispatch as NormBackend>::normalise_rows_and_add(x, in_f32(shortcut).into_dispatch(), slope)
+            let shortcut = in_type(shortcut, dtype).into_dispatch();
+            <Dispatch as NormBackend>::normalise_rows_and_add(x, shortcut, slope)
         }
-    });
-    in_type(y, dtype)
+    })
 }

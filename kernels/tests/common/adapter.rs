@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use burn::tensor::{Device, Tensor, read_sync};
+use burn::tensor::{Device, FloatDType, Tensor, read_sync};
 
 use super::values;
 
@@ -23,6 +23,15 @@ pub(crate) fn adapter() -> Option<(Device, MutexGuard<'static, ()>)> {
             None
         }
     }
+}
+
+/// Whether the adapter computes in a type; says so where it does not.
+pub(crate) fn offered(device: &Device, dtype: FloatDType) -> bool {
+    let offered = device.supports_dtype(dtype);
+    if !offered {
+        eprintln!("SKIPPED: the wgpu adapter does not offer {dtype:?}");
+    }
+    offered
 }
 
 /// Leaves memory full of NaN behind, so that a kernel that does not write all of its output is noticed.

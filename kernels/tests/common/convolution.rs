@@ -1,9 +1,9 @@
 //! The size-keeping convolution in f64, and its comparison with a device.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use tu_kernels::conv::{ConvAlgorithm, ConvShape, conv_same_with};
 
-use super::{error, tensor, uniform, values};
+use super::{error, rounded, tensor, uniform, values};
 
 /// Values and gradients of one convolution.
 pub(crate) struct ConvResult<T> {
@@ -85,11 +85,29 @@ impl ConvInputs {
 
     /// Values and gradients on a device.
     pub(crate) async fn run(&self, device: &Device, algorithm: ConvAlgorithm) -> ConvResult<Vec<f32>> {
+        self.run_in(FloatDType::F32, device, algorithm).await
+    }
+
+    /// The inputs as a type holds them.
+    pub(crate) fn rounded(&self, dtype: FloatDType) -> Self {
+        let [x, w, y_grad] = [&self.x, &self.w, &self.y_grad].map(|values| rounded(values, dtype));
+        Self { shape: self.shape, x, w, y_grad }
+    }
+
+    /// Values and gradients on a device, of inputs in a type.
+    pub(crate) async fn run_in(
+        &self,
+        dtype: FloatDType,
+        device: &Device,
+        algorithm: ConvAlgorithm,
+    ) -> ConvResult<Vec<f32>> {
         let device = device.clone().autodiff();
         let [x_dims, w_dims, y_dims] = self.dims();
         let x: Tensor<5> = tensor(&self.x, x_dims, &device).require_grad();
         let w: Tensor<5> = tensor(&self.w, w_dims, &device).require_grad();
-        let y = conv_same_with(x.clone(), w.clone(), algorithm);
+        let y = conv_same_with(x.clone().cast(dtype), w.clone().cast(dtype), algorithm);
+        assert_eq!(y.dtype(), DType::from(dtype));
+        let y = y.cast(FloatDType::F32);
         let mut grads = (y.clone() * tensor(&self.y_grad, y_dims, &device)).sum().backward();
         ConvResult {
             x_grad: values(x.grad_remove(&mut grads).unwrap()).await,
@@ -100,13 +118,29 @@ impl ConvInputs {
 
     /// Compares a device with [`Self::reference`].
     pub(crate) async fn check(&self, device: &Device, algorithm: ConvAlgorithm, limit: f64) {
-        let (found, expected) = (self.run(device, algorithm).await, self.reference());
+        self.check_in(FloatDType::F32, device, algorithm, limit).await;
+    }
+
+    /// Compares a device with [`Self::reference`] of inputs rounded to a type.
+    pub(crate) async fn check_in(
+        &self,
+        dtype: FloatDType,
+        device: &Device,
+        algorithm: ConvAlgorithm,
+        limit: f64,
+    ) {
+        let expected = self.rounded(dtype).reference();
+        let found = self.run_in(dtype, device, algorithm).await;
         for (name, error) in [
             ("y", error(&found.y, &expected.y)),
             ("x_grad", error(&found.x_grad, &expected.x_grad)),
             ("w_grad", error(&found.w_grad, &expected.w_grad)),
         ] {
-            assert!(error <= limit, "{name} of {:?}: relative error {error:e} > {limit:e}", self.shape);
+            assert!(
+                error <= limit,
+                "{name} of {:?}, {dtype:?}: relative error {error:e} > {limit:e}",
+                self.shape
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) mod normalisation;
 #[cfg(feature = "autodiff")]
 pub(crate) mod tokens;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use tu_kernels::reference::{ScanInputs, selective_scan_f64, selective_scan_gradients_f64};
 use tu_kernels::scan::ScanGradients;
 use tu_kernels::{ScanShape, selective_scan};
@@ -129,6 +129,20 @@ pub(crate) async fn run(
     };
     (values(y.inner()).await, gradients)
 }
+
+/// Numbers as a type holds them.
+pub(crate) fn rounded(values: &[f64], dtype: FloatDType) -> Vec<f64> {
+    let round = |value: f64| match dtype {
+        FloatDType::F16 => half::f16::from_f64(value).to_f64(),
+        FloatDType::BF16 => half::bf16::from_f64(value).to_f64(),
+        _ => f64::from(value as f32),
+    };
+    values.iter().copied().map(round).collect()
+}
+
+/// The half types, with the relative error that their last bit is worth.
+pub(crate) const HALF_TYPES: [(FloatDType, f64); 2] =
+    [(FloatDType::F16, 1.0 / 2048.0), (FloatDType::BF16, 1.0 / 256.0)];
 
 /// Largest difference, relative to the largest magnitude of the expected values.
 pub(crate) fn error(found: &[f32], expected: &[f64]) -> f64 {

@@ -1,9 +1,9 @@
 //! Row normalisation with shortcut and rectifier in f64, and its comparison with a device.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use tu_kernels::normalise_rows_rectified;
 
-use super::{tensor, uniform, values};
+use super::{rounded, tensor, uniform, values};
 
 /// r = 1/√(σ² + ε) of a row.
 fn normalised_scale(x: &[f64]) -> f64 {
@@ -48,11 +48,27 @@ pub(crate) async fn run_normalise_rows(
     n: usize,
     device: &Device,
 ) -> [Vec<f32>; 3] {
+    run_normalise_rows_in(FloatDType::F32, x, shortcut, slope, g, n, device).await
+}
+
+/// [`run_normalise_rows`] of inputs in a type.
+pub(crate) async fn run_normalise_rows_in(
+    dtype: FloatDType,
+    x: &[f64],
+    shortcut: Option<&[f64]>,
+    slope: f32,
+    g: &[f64],
+    n: usize,
+    device: &Device,
+) -> [Vec<f32>; 3] {
     let device = device.clone().autodiff();
     let dims = [x.len() / n, n];
     let x: Tensor<2> = tensor(x, dims, &device).require_grad();
     let shortcut: Option<Tensor<2>> = shortcut.map(|s| tensor(s, dims, &device).require_grad());
-    let y = normalise_rows_rectified(x.clone(), shortcut.clone(), slope);
+    let in_type = |tensor: Tensor<2>| tensor.cast(dtype);
+    let y = normalise_rows_rectified(in_type(x.clone()), shortcut.clone().map(in_type), slope);
+    assert_eq!(y.dtype(), DType::from(dtype));
+    let y = y.cast(FloatDType::F32);
     let mut grads = (y.clone() * tensor(g, dims, &device)).sum().backward();
     let shortcut_grad = match shortcut {
         Some(shortcut) => values(shortcut.grad_remove(&mut grads).unwrap()).await,
@@ -69,10 +85,25 @@ pub(crate) async fn check_rows(
     device: &Device,
     limit: f64,
 ) {
+    check_rows_in(FloatDType::F32, rows, n, [scale, offset], device, limit).await;
+}
+
+/// [`check_rows`] of inputs rounded to a type.
+pub(crate) async fn check_rows_in(
+    dtype: FloatDType,
+    rows: usize,
+    n: usize,
+    [scale, offset]: [f64; 2],
+    device: &Device,
+    limit: f64,
+) {
     let x = uniform(rows * n, 3).into_iter().map(|x| f64::from((x * scale + offset) as f32));
-    let (x, g, shortcut) = (x.collect::<Vec<_>>(), uniform(rows * n, 4), uniform(rows * n, 5));
+    let of = |values: &[f64]| rounded(values, dtype);
+    let (x, g) = (of(&x.collect::<Vec<_>>()), of(&uniform(rows * n, 4)));
+    let shortcut = of(&uniform(rows * n, 5));
     for (shortcut, slope) in [(None, 1.0f32), (None, 0.0), (Some(shortcut.as_slice()), 0.01)] {
-        let [y, x_grad, shortcut_grad] = run_normalise_rows(&x, shortcut, slope, &g, n, device).await;
+        let [y, x_grad, shortcut_grad] =
+            run_normalise_rows_in(dtype, &x, shortcut, slope, &g, n, device).await;
         let slope = f64::from(slope);
         let expected_y = normalise_rows_f64(&x, shortcut, slope, n);
         let [expected_x_grad, passed] = gradients_f64(&x, &y, &g, slope, n);

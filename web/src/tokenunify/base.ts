@@ -22,7 +22,7 @@
 import type { VolumeLayout } from "./axis_mapping.js";
 import type { ModelEntry } from "./manifest.js";
 import type { FragmentPair } from "./options.js";
-import type { DeviceKind, DeviceRequest } from "./wasm_api.js";
+import type { DeviceKind, DeviceRequest, Precision } from "./wasm_api.js";
 import type { TileGrid, Zyx } from "./zyx.js";
 
 export const SCHEME = "tokenunify";
@@ -52,6 +52,7 @@ export interface SessionParameters {
   readonly grid: TileGrid;
   readonly model: ModelEntry;
   readonly device: DeviceRequest;
+  readonly precision: Precision;
   /** Largest value of the EM data type, 1 for f32. */
   readonly dtypeMax: number;
   readonly summaryFactorsZyx: readonly Zyx[];
@@ -94,6 +95,7 @@ export interface Notice {
 export interface SessionStatus {
   readonly phase: SessionPhase;
   readonly device: DeviceKind | undefined;
+  readonly precision: Precision;
   readonly adapter: string;
   /** Bytes of the model received so far. */
   readonly modelBytes: number;
@@ -122,6 +124,7 @@ export const EMPTY_COUNTS: TileCounts = {
 export const INITIAL_STATUS: SessionStatus = {
   phase: "starting",
   device: undefined,
+  precision: "f32",
   adapter: "",
   modelBytes: 0,
   tiles: EMPTY_COUNTS,

@@ -106,6 +106,7 @@ async function openLayer(options: OpenOptions): Promise<DataSource> {
         },
         model,
         device: state.options.device,
+        precision: state.options.precision,
         dtypeMax: em.dtypeMax,
         summaryFactorsZyx: summaryFactors(volumeZyx, em.voxelNmZyx),
       },

@@ -161,6 +161,7 @@ async function open(request: OpenRequest): Promise<OpenAnswer> {
   download.catch(() => {});
   const { engine, info, gpuRefused } = await openEngine(
     wasm,
+    request,
     request.device,
     download,
   );
@@ -208,18 +209,19 @@ interface OpenEngine {
 /** With "auto", a GPU that cannot run the model gives way to the CPU. */
 async function openEngine(
   wasm: WasmModule,
+  request: OpenRequest,
   device: DeviceRequest,
   download: ReturnType<typeof fetchModel>,
 ): Promise<OpenEngine> {
   try {
     const engine = await createEngine(wasm, device);
     const { bytes, sha256 } = await download;
-    const info = await engine.load_model(bytes, sha256);
+    const info = await engine.load_model(bytes, sha256, request.precision);
     return { engine, info, gpuRefused: "" };
   } catch (error) {
     const failure = asFailure(error);
     if (device !== "auto" || !GPU_REFUSALS.includes(failure.code)) throw error;
-    const open = await openEngine(wasm, "cpu", download);
+    const open = await openEngine(wasm, request, "cpu", download);
     return { ...open, gpuRefused: failure.message };
   }
 }

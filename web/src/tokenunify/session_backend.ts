@@ -93,6 +93,7 @@ export class BackendSession extends SharedObjectCounterpart {
   private readonly counts = { ...EMPTY_COUNTS };
   private status: Omit<SessionStatus, "tiles" | "phase"> = {
     device: undefined,
+    precision: "f32",
     adapter: "",
     modelBytes: 0,
     cachedBytes: 0,
@@ -267,9 +268,9 @@ export class BackendSession extends SharedObjectCounterpart {
   }
 
   private makeClient(): SegmentationClient {
-    const { model, device, grid } = this.parameters;
+    const { model, device, precision, grid } = this.parameters;
     return new SegmentationClient(
-      { type: "open", model, device, grid },
+      { type: "open", model, device, precision, grid },
       {
         onOpened: ({ info, device: kind, adapter, gpuRefused }) => {
           this.info = info;
@@ -277,6 +278,7 @@ export class BackendSession extends SharedObjectCounterpart {
           this.status = {
             ...this.status,
             device: kind,
+            precision: info.precision,
             adapter,
             modelThreshold: info.threshold,
           };

@@ -37,7 +37,8 @@ export function deviceText(status: SessionStatus): string {
     case "failed":
       return "Stopped";
     case "ready": {
-      const device = status.device === "webgpu" ? "WebGPU" : "CPU";
+      const kind = status.device === "webgpu" ? "WebGPU" : "CPU";
+      const device = status.precision === "f16" ? `${kind}, f16` : kind;
       return status.adapter !== "" && status.adapter !== status.device
         ? `${device} (${status.adapter})`
         : device;

@@ -46,6 +46,7 @@ export function parseOptionQuery(
     switch (key) {
       case "model":
       case "device":
+      case "precision":
         json[key] = value;
         break;
       case "threshold":
@@ -55,7 +56,7 @@ export function parseOptionQuery(
       default:
         throw new Error(
           `Unknown option ${JSON.stringify(key)}; ` +
-            `known are model, threshold, concurrency and device.`,
+            `known are model, threshold, concurrency, device and precision.`,
         );
     }
   }

@@ -33,9 +33,13 @@ export interface EngineFailure {
 
 export type DeviceRequest = "auto" | "webgpu" | "cpu";
 export type DeviceKind = "webgpu" | "cpu";
+/** The type of volumes within the network. */
+export type Precision = "f32" | "f16";
 
 /** The model file's metadata, as far as this package reads it. */
 export interface ModelInfo {
+  /** What was asked for, or f32 where the device does not offer it. */
+  readonly precision: Precision;
   readonly parameters: number;
   readonly tile_zyx: readonly [number, number, number];
   readonly halo_zyx: readonly [number, number, number];
@@ -50,7 +54,11 @@ export interface ModelInfo {
 export interface Engine {
   readonly backend: DeviceKind;
   readonly adapter: string;
-  load_model(bytes: Uint8Array, sha256: string): Promise<ModelInfo>;
+  load_model(
+    bytes: Uint8Array,
+    sha256: string,
+    precision: Precision,
+  ): Promise<ModelInfo>;
   /**
    * Affinities of one tile, `[3, z, y, x]` of the tile clipped to the volume.
    * @param data raw values of the part of the tile's window inside the volume

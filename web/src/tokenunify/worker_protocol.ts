@@ -27,6 +27,7 @@ import type {
   DeviceRequest,
   EngineFailure,
   ModelInfo,
+  Precision,
 } from "./wasm_api.js";
 import type { TileGrid, Zyx } from "./zyx.js";
 
@@ -34,6 +35,7 @@ export interface OpenRequest {
   readonly type: "open";
   readonly model: ModelEntry;
   readonly device: DeviceRequest;
+  readonly precision: Precision;
   readonly grid: TileGrid;
 }
 

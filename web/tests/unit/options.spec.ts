@@ -23,6 +23,7 @@ const FULL = {
   threshold: 0.25,
   concurrency: 4,
   device: "cpu",
+  precision: "f16",
   merges: [["1", "18446744073709551615"]],
   splits: [
     ["7", "9"],

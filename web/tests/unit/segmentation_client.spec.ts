@@ -76,7 +76,13 @@ function start() {
     onFailed: vi.fn(),
   };
   const client = new SegmentationClient(
-    { type: "open", model: MODEL, device: "auto", grid: GRID },
+    {
+      type: "open",
+      model: MODEL,
+      device: "auto",
+      precision: "f32",
+      grid: GRID,
+    },
     events,
     () => {
       const worker = new ScriptedWorker();

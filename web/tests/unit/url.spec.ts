@@ -30,22 +30,24 @@ describe("parseOptionQuery", () => {
         threshold: undefined,
         concurrency: 2,
         device: "auto",
+        precision: "f32",
         merges: [],
         splits: [],
       });
     }
   });
 
-  it("reads model, threshold, concurrency and device", () => {
+  it("reads model, threshold, concurrency, device and precision", () => {
     expect(
       parseOptionQuery(
-        "?model=https%3A%2F%2Fh%2Fm.json%23tiny&threshold=0.35&concurrency=3&device=cpu",
+        "?model=https%3A%2F%2Fh%2Fm.json%23tiny&threshold=0.35&concurrency=3&device=cpu&precision=f16",
       ),
     ).toMatchObject({
       model: "https://h/m.json#tiny",
       threshold: 0.35,
       concurrency: 3,
       device: "cpu",
+      precision: "f16",
     });
   });
 
@@ -55,6 +57,7 @@ describe("parseOptionQuery", () => {
     ["?threshold=", /number from 0 to 1/],
     ["?concurrency=0", /integer from 1/],
     ["?device=gpu", /"auto", "webgpu" or "cpu"/],
+    ["?precision=f8", /"f32" or "f16"/],
     ["?model=a&model=b", /given twice/],
     ["?model=", /model id or URL/],
     ["s0", /Unexpected "s0"/],

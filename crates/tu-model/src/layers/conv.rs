@@ -3,7 +3,7 @@
 //! Four cases, one result: a 1×1×1 kernel is a matrix product over channels; a kernel equal to its stride
 //! (patches that do not overlap) is a rearrangement and a matrix product; an odd kernel that keeps the size is
 //! [`tu_kernels::conv_same`]; anything else is burn's convolution.  The products are several times faster than
-//! a general convolution on every backend.
+//! a general convolution on every backend.  Weights are used in the type of the input.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -70,27 +70,31 @@ impl Conv {
         if unpadded && kz == 1 && self.stride_zyx == [1, ky, kx] && h % ky == 0 && w % kx == 0 {
             return self.patches(x);
         }
-        let bias = self.bias.as_ref().map(Param::val);
+        let weight = self.weight.val().cast(x.dtype());
+        let bias = self.bias.as_ref().map(|bias| bias.val().cast(x.dtype()));
         let kept = [kz, ky, kx].iter().zip(&self.padding_zyx).all(|(k, p)| k % 2 == 1 && *p == k / 2);
         if kept && self.stride_zyx == [1; 3] {
-            let y = conv_same(x, self.weight.val());
+            let y = conv_same(x, weight);
             let [_, out, ..] = y.dims();
             return match bias {
                 Some(bias) => y + bias.reshape([1, out, 1, 1, 1]),
                 None => y,
             };
         }
-        conv3d(x, self.weight.val(), bias, ConvOptions::new(self.stride_zyx, self.padding_zyx, [1; 3], 1))
+        conv3d(x, weight, bias, ConvOptions::new(self.stride_zyx, self.padding_zyx, [1; 3], 1))
     }
 
     /// `W [out, in·k] · x [B, in·k, voxels]`, and the bias.
     fn product(&self, x: Tensor<5>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let [out, ..] = self.weight.dims();
-        let weight = self.weight.val().reshape([1, out, c]);
+        let weight = self.weight.val().cast(x.dtype()).reshape([1, out, c]);
         let y = weight.matmul(x.reshape([b, c, d * h * w])).reshape([b, out, d, h, w]);
         match &self.bias {
-            Some(bias) => y + bias.val().reshape([1, out, 1, 1, 1]),
+            Some(bias) => {
+                let bias = bias.val().cast(y.dtype());
+                y + bias.reshape([1, out, 1, 1, 1])
+            }
             None => y,
         }
     }

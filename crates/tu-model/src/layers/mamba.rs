@@ -13,7 +13,7 @@
 //! reads every y in its own.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use tu_kernels::{ScanOrder, causal_conv_silu, gated_direction_sum, selective_scan};
 
 use super::linear::Linear;
@@ -131,13 +131,13 @@ impl MambaLayer {
         }
     }
 
-    /// Keeps the shape `[B, C, D, H, W]`.
+    /// Keeps the shape `[B, C, D, H, W]`, and the type; what lies between is f32.
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let slices = if self.nslices == 0 { d } else { self.nslices };
-        let tokens = self.norm.tokens_of(x.clone().reshape([b, c, d * h * w]));
+        let tokens = self.norm.tokens_of(x.clone().cast(FloatDType::F32).reshape([b, c, d * h * w]));
         let mixed = self.mamba.forward(tokens, slices);
-        let volume = mixed.swap_dims(1, 2).reshape([b, c, d, h, w]);
+        let volume = mixed.swap_dims(1, 2).reshape([b, c, d, h, w]).cast(x.dtype());
         if self.residual { x + volume } else { volume }
     }
 }

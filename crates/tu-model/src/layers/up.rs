@@ -28,7 +28,8 @@ impl TransposedConv {
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let [_, out, kz, ky, kx] = self.weight.dims();
-        let weight = self.weight.val().reshape([c, out * kz * ky * kx]).transpose().unsqueeze::<3>();
+        let weight = self.weight.val().cast(x.dtype());
+        let weight = weight.reshape([c, out * kz * ky * kx]).transpose().unsqueeze::<3>();
         let taps = weight.matmul(x.reshape([b, c, d * h * w]));
         taps.reshape([b * out, kz, ky, kx, d, h, w]).permute([0, 4, 1, 5, 2, 6, 3]).reshape([
             b,

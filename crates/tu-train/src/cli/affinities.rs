@@ -10,7 +10,9 @@ use tu_train::roi::RoiSpec;
 use tu_train::segment::{AffinitySink, AffinityType, write_affinities, write_affinities_whole};
 
 use super::Common;
-use super::inputs::{DeviceOption, Triple, load_model, open_raw, region, voxel_size_warning};
+use super::inputs::{
+    DeviceOption, PrecisionOption, Triple, load_model, open_raw, region, voxel_size_warning,
+};
 use super::report::Report;
 
 /// Run the network alone: EM in, affinities [3, z, y, x] (channels z, y, x; f32) out
@@ -43,13 +45,16 @@ pub(super) struct Options {
     voxel_nm: Option<Triple<f64>>,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    precision: PrecisionOption,
 }
 
 pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let progress = common.progress();
     let (device, choice) = options.device.open()?;
-    let model = load_model(&options.model, &device)?;
+    let precision = options.precision.precision;
+    let model = load_model(&options.model, &device, precision)?;
     let raw = open_raw(&options.input)?;
     let metadata = &model.network.metadata;
     let voxel_nm_zyx = options.voxel_nm.map(|nm| nm.0).or(raw.voxel_nm_zyx());
@@ -81,7 +86,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let json = json!({
         "command": "affinities", "output": options.output, "roi": roi.to_string(), "whole": options.whole,
         "device": choice.to_string(), "tiles": tiles, "voxels": roi.voxels(), "seconds": seconds,
-        "model_sha256": model.sha256,
+        "model_sha256": model.sha256, "precision": precision,
     });
     Ok(Report::new(text, json))
 }

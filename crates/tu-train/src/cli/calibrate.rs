@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use tu_model::StoredFloat;
+use tu_model::{Precision, StoredFloat};
 use tu_segment::{AffinityWatershed, FragmentMethod, SeededWatershed, SliceWatershed};
 use tu_train::checkpoint::write_file;
 use tu_train::finetune::{Validation, ValidationConfig, ValidationResult};
@@ -60,7 +60,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         bail!("{}: it exists already: choose another name for the model", options.out.display());
     }
     let (device, _) = options.device.open()?;
-    let mut network = load_model(&options.model, &device)?.network;
+    let mut network = load_model(&options.model, &device, Precision::F32)?.network;
     if let Some(tile) = options.tile {
         network.metadata.tile_zyx = tile.0;
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use serde_json::json;
+use tu_model::Precision;
 use tu_train::data::VolumeEntry;
 use tu_train::finetune::{FinetuneConfig, Modules, StopSignal, TrainOptions, ValidationConfig, finetune};
 use tu_train::roi::RoiSpec;
@@ -72,6 +73,12 @@ pub(super) struct Options {
     /// Validate and write a moving average of the weights with this momentum, as 0.999
     #[arg(long, value_name = "MOMENTUM")]
     ema: Option<f64>,
+    /// Type of volumes within the network: f32, or bf16 where the device offers it [default: f32]
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<Precision>,
+    /// Compute cheap results again in the backward pass, to train larger networks or crops in the same memory
+    #[arg(long)]
+    checkpoint_activations: bool,
     /// Seed of weights, crops and augmentation [default: 1]
     #[arg(long)]
     seed: Option<u64>,
@@ -172,6 +179,8 @@ fn settings(options: &Options) -> anyhow::Result<FinetuneConfig> {
     set(&mut config.crop_zyx, options.crop.map(|crop| crop.0));
     set(&mut config.optimiser.lr, options.lr);
     set(&mut config.seed, options.seed);
+    set(&mut config.precision, options.precision);
+    config.checkpoint_activations |= options.checkpoint_activations;
     set(&mut config.validate_every, options.validate_every);
     if options.ema.is_some() {
         config.ema = options.ema;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context, anyhow, bail};
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use tu_model::Network;
+use tu_model::{Network, Precision};
 use tu_segment::FragmentMethod;
 use tu_train::device::DeviceChoice;
 use tu_train::roi::{Roi, RoiSpec};
@@ -51,6 +51,14 @@ impl DeviceOption {
     }
 }
 
+/// In which type volumes pass through the network.
+#[derive(clap::Args)]
+pub(super) struct PrecisionOption {
+    /// f32, f16 or bf16: the type of volumes within the network, where the device offers it
+    #[arg(long, default_value = "f32", value_name = "TYPE")]
+    pub(super) precision: Precision,
+}
+
 /// A network with the hash of its file.
 pub(super) struct LoadedModel {
     pub(super) network: Network,
@@ -64,8 +72,8 @@ pub(super) fn read_file(kind: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-/// Loads a model file that gives affinities.
-pub(super) fn load_model(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> {
+/// Loads a model file that gives affinities, to compute in a precision.
+pub(super) fn load_model(path: &Path, device: &Device, precision: Precision) -> anyhow::Result<LoadedModel> {
     let bytes = read_file("model", path)?;
     let network = Network::from_bytes(&bytes, device).with_context(|| format!("model {}", path.display()))?;
     let channels = network.metadata.architecture.out_channels;
@@ -75,6 +83,7 @@ pub(super) fn load_model(path: &Path, device: &Device) -> anyhow::Result<LoadedM
             path.display()
         );
     }
+    let network = network.in_precision(precision).with_context(|| format!("--precision {precision}"))?;
     Ok(LoadedModel { network, sha256: tu_model::sha256_hex(&bytes) })
 }
 
@@ -114,11 +123,12 @@ pub(super) fn fragment_method(name: Option<FragmentMethod>, model: FragmentMetho
 }
 
 /// What decides a tile of a run of the network, beside the grid.
-pub(super) fn identity(volume: &Volume, model_sha256: &str) -> Map<String, Value> {
+pub(super) fn identity(volume: &Volume, model_sha256: &str, precision: Precision) -> Map<String, Value> {
     Map::from_iter([
         ("input".to_owned(), json!(volume.url())),
         ("input_type".to_owned(), json!(volume.data_type().name())),
         ("model_sha256".to_owned(), json!(model_sha256)),
+        ("precision".to_owned(), json!(precision)),
     ])
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use serde_json::json;
+use tu_model::Precision;
 use tu_train::data::VolumeEntry;
 use tu_train::pretrain::{Objective, PretrainConfig, pretrain};
 use tu_train::training::{StopSignal, TrainOptions};
@@ -70,6 +71,12 @@ pub(super) struct Options {
     /// Write model.safetensors from a moving average of the weights with this momentum, as 0.999
     #[arg(long, value_name = "MOMENTUM")]
     ema: Option<f64>,
+    /// Type of volumes within the network: f32, or bf16 where the device offers it [default: f32]
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<Precision>,
+    /// Compute cheap results again in the backward pass, to train larger networks or crops in the same memory
+    #[arg(long)]
+    checkpoint_activations: bool,
     /// Seed of weights, crops, masks and cuts [default: 1]
     #[arg(long)]
     seed: Option<u64>,
@@ -144,6 +151,8 @@ fn settings(options: &Options) -> anyhow::Result<PretrainConfig> {
     set(&mut config.crop_zyx, options.crop.map(|crop| crop.0));
     set(&mut config.patch_zyx, options.patch.map(|patch| patch.0));
     set(&mut config.seed, options.seed);
+    set(&mut config.precision, options.precision);
+    config.checkpoint_activations |= options.checkpoint_activations;
     set(&mut config.panels_every, options.panels_every);
     set(&mut config.checkpoint_every, options.checkpoint_every);
     if let Some(lr) = options.lr {

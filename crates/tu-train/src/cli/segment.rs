@@ -10,7 +10,8 @@ use tu_train::segment::{AffinityType, Progress, SegmentOptions, TileInput, segme
 
 use super::Common;
 use super::inputs::{
-    DeviceOption, Triple, fragment_method, identity, load_model, open_raw, region, voxel_size_warning,
+    DeviceOption, PrecisionOption, Triple, fragment_method, identity, load_model, open_raw, region,
+    voxel_size_warning,
 };
 use super::report::Report;
 
@@ -66,6 +67,8 @@ pub(super) struct Options {
     resume: bool,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    precision: PrecisionOption,
 }
 
 fn affinity_type(name: &str) -> Result<AffinityType, String> {
@@ -80,7 +83,8 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let begun = Instant::now();
     let progress = common.progress();
     let (device, choice) = options.device.open()?;
-    let model = load_model(&options.model, &device)?;
+    let precision = options.precision.precision;
+    let model = load_model(&options.model, &device, precision)?;
     let raw = open_raw(&options.input)?;
     let metadata = &model.network.metadata;
     let voxel_nm_zyx = options.voxel_nm.map(|nm| nm.0).or(raw.voxel_nm_zyx());
@@ -99,7 +103,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         affinities_output: options.affinities.clone().map(|url| (url, options.affinities_type)),
         voxel_nm_zyx,
         voxel_offset_zyx: raw.voxel_offset_zyx(),
-        identity: identity(&raw, &model.sha256),
+        identity: identity(&raw, &model.sha256, precision),
         resume: options.resume,
         workers: common.threads().saturating_sub(1).clamp(1, 8),
     };
@@ -125,6 +129,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         "segments": summary.segments, "voxels": summary.voxels, "seconds": seconds,
         "already_complete": summary.already_complete, "threshold": settings.threshold, "scoring": settings.scoring,
         "fragment_method": settings.fragment_method, "model_sha256": model.sha256,
+        "precision": precision,
     });
     Ok(Report::new(text, json))
 }

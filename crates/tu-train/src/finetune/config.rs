@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tu_model::{EmMambaConfig, IntensityRule};
+use tu_model::{EmMambaConfig, IntensityRule, Precision};
 use tu_segment::{FragmentMethod, Scoring};
 
 use super::TrainError;
 use crate::data::{AugmentationConfig, VolumeEntry};
 use crate::training::{
-    OptimiserConfig, check_crops, check_momentum, named_architecture, read_settings, settings_toml,
+    OptimiserConfig, check_crops, check_momentum, is_f32, named_architecture, read_settings, settings_toml,
 };
 
 /// Settings of a fine-tuning run: labelled volumes in, an affinity network out.
@@ -38,6 +38,13 @@ pub struct FinetuneConfig {
     /// Momentum of the moving average of the weights that is validated and written. Default: none, and the last weights are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Type of volumes within the network: f32, or bf16 where the device offers it. Default: f32.
+    #[serde(skip_serializing_if = "is_f32")]
+    pub precision: Precision,
+    /// Computes cheap results (normalisations, activations, gates) again in the backward pass and does not keep them: the
+    /// same numbers in less memory. Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub checkpoint_activations: bool,
     /// Widens the borders between labels by a voxel in plane before affinities are computed. Default: false.
     pub widen_borders: bool,
     /// Steps between validations; 0 validates at the end only. Default: 500.
@@ -86,6 +93,8 @@ impl Default for FinetuneConfig {
             loss: LossKind::WeightedMse,
             ignore_unlabelled: false,
             ema: None,
+            precision: Precision::F32,
+            checkpoint_activations: false,
             widen_borders: false,
             validate_every: 500,
             checkpoint_every: 200,
@@ -286,6 +295,7 @@ impl FinetuneConfig {
         config.checkpoint_every = neutral.checkpoint_every;
         config.keep_checkpoints = neutral.keep_checkpoints;
         config.memory_mib = neutral.memory_mib;
+        config.checkpoint_activations = neutral.checkpoint_activations;
         config.validation = None;
         config.licence.clear();
         config.notes.clear();
@@ -340,7 +350,13 @@ mod tests {
     #[test]
     fn on_resume_the_length_and_the_housekeeping_may_differ_and_nothing_else() {
         let base = FinetuneConfig::default();
-        let same = FinetuneConfig { steps: 7, validate_every: 7, keep_checkpoints: 9, ..base.clone() };
+        let same = FinetuneConfig {
+            steps: 7,
+            validate_every: 7,
+            keep_checkpoints: 9,
+            checkpoint_activations: true,
+            ..base.clone()
+        };
         assert_eq!(base.fingerprint(), same.fingerprint());
         for other in [FinetuneConfig { seed: 7, ..base.clone() }, FinetuneConfig { batch: 2, ..base.clone() }]
         {

@@ -14,11 +14,12 @@ use super::modules::select_modules;
 use super::validation::Validation;
 use crate::checkpoint::{Checkpoint, CheckpointFolder, write_file};
 use crate::data::{Batch, Prefetcher, Sampler, TargetConfig, TrainingVolume, VoxelMemory};
-use crate::metrics_log::{MetricsLog, StepMetrics, ValidationMetrics};
+use crate::metrics_log::{StepMetrics, ValidationMetrics};
 use crate::segment::Silent;
 use crate::training::{
     AdamW, NamedGradients, Progress, RunLock, RunSettings, Session, Task, TrainError, TrainOptions,
-    TrainingState, WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model, optimise, transfer,
+    TrainingState, WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model, optimise,
+    training_device, transfer,
 };
 
 impl RunSettings for FinetuneConfig {
@@ -32,6 +33,14 @@ impl RunSettings for FinetuneConfig {
 
     fn fingerprint(&self) -> String {
         FinetuneConfig::fingerprint(self)
+    }
+
+    fn to_toml(&self) -> Result<String, TrainError> {
+        FinetuneConfig::to_toml(self)
+    }
+
+    fn checkpoints(&self) -> (u64, usize) {
+        (self.checkpoint_every, self.keep_checkpoints)
     }
 }
 
@@ -66,7 +75,8 @@ pub fn finetune(
 ) -> Result<TrainOutcome, TrainError> {
     config.check()?;
     let folder = CheckpointFolder::new(run);
-    let _lock = RunLock::take(run)?;
+    let device = training_device(device, config.precision, config.checkpoint_activations)?;
+    let lock = RunLock::take(run)?;
     let checkpoint = find_checkpoint(&folder, run, options.resume)?;
     let memory = VoxelMemory::new(config.memory_mib.saturating_mul(1 << 20));
     let volumes = config
@@ -77,22 +87,8 @@ pub fn finetune(
     let sampler =
         Sampler::new(volumes, config.crop_zyx, config.augmentation.clone(), config.intensity, config.seed)?;
     let sampler = Arc::new(sampler);
-    let device = device.clone().autodiff();
     let (mut trainer, first_step) = Trainer::start(config, run, &device, &sampler, checkpoint.as_ref())?;
-    // Only now: settings that a checkpoint refuses must not replace those of the run.
-    let log = MetricsLog::open(run, first_step).map_err(|e| TrainError::io("write", run, e))?;
-    let settings = run.join("config.toml");
-    write_file(&settings, config.to_toml()?.as_bytes()).map_err(|e| TrainError::io("write", &settings, e))?;
-    let checkpoints = (config.checkpoint_every, config.keep_checkpoints);
-    let mut session = Session {
-        settings: config,
-        run,
-        folder,
-        log,
-        first_step,
-        checkpoints,
-        sampler: Arc::clone(&sampler),
-    };
+    let mut session = Session::open(config, run, lock, first_step, Arc::clone(&sampler))?;
     let target = TargetConfig {
         loss: config.loss,
         ignore_unlabelled: config.ignore_unlabelled,
@@ -160,6 +156,7 @@ impl<'a> Trainer<'a> {
             .check_window(config.crop_zyx)
             .map_err(|e| TrainError::Config(format!("crop_zyx: {e}")))?;
         let (model, trained_parameters) = select_modules(model, config.modules)?;
+        let model = model.with_precision(config.precision);
         let mut optimiser = AdamW::new(&config.optimiser, &model);
         let mut average = config.ema.map(|momentum| WeightAverage::new(&model, momentum));
         let mut state = TrainingState::new(config, 0, None);

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tu_model::{EmMambaConfig, IntensityRule};
+use tu_model::{EmMambaConfig, IntensityRule, Precision};
 
 use super::objective::Objective;
 use super::{
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::data::VolumeEntry;
 use crate::training::{
-    OptimiserConfig, RunSettings, TrainError, check_crops, check_momentum, named_architecture, read_settings,
-    settings_toml,
+    OptimiserConfig, RunSettings, TrainError, check_crops, check_momentum, is_f32, named_architecture,
+    read_settings, settings_toml,
 };
 
 /// Settings of a pretraining run: unlabelled volumes in, a network to fine-tune out.
@@ -68,6 +68,13 @@ pub struct PretrainConfig {
     /// Momentum of the moving average that model.safetensors is written from. Default: none, and it has the last weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Type of volumes within the network: f32, or bf16 where the device offers it. Default: f32.
+    #[serde(skip_serializing_if = "is_f32")]
+    pub precision: Precision,
+    /// Computes cheap results (normalisations, activations, gates) again in the backward pass and does not keep them: the
+    /// same numbers in less memory. Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub checkpoint_activations: bool,
     /// Random masks.
     pub mask: MaskConfig,
     /// Cuts of the token path.
@@ -116,6 +123,8 @@ impl Default for PretrainConfig {
             notes: String::new(),
             base_lr: None,
             ema: None,
+            precision: Precision::F32,
+            checkpoint_activations: false,
             mask: MaskConfig::default(),
             cut: CutConfig::default(),
             curriculum: CurriculumConfig::default(),
@@ -199,11 +208,20 @@ impl RunSettings for PretrainConfig {
             keep_checkpoints: neutral.keep_checkpoints,
             panels_every: neutral.panels_every,
             memory_mib: neutral.memory_mib,
+            checkpoint_activations: neutral.checkpoint_activations,
             licence: neutral.licence,
             notes: neutral.notes,
             ..self.resolved()
         };
         tu_model::sha256_hex(serde_json::to_string(&config).unwrap_or_default().as_bytes())
+    }
+
+    fn to_toml(&self) -> Result<String, TrainError> {
+        PretrainConfig::to_toml(self)
+    }
+
+    fn checkpoints(&self) -> (u64, usize) {
+        (self.checkpoint_every, self.keep_checkpoints)
     }
 }
 

@@ -17,10 +17,10 @@ use super::reconstruction::ShownCrop;
 use super::{PositionTable, PretrainBatch, PretrainConfig, PretrainingNetwork};
 use crate::checkpoint::{Checkpoint, CheckpointFolder, write_file};
 use crate::data::{AugmentationConfig, Prefetcher, Sampler, TrainingVolume, VolumeEntry, VoxelMemory};
-use crate::metrics_log::{MetricsLog, StepMetrics, ValidationMetrics};
+use crate::metrics_log::{StepMetrics, ValidationMetrics};
 use crate::training::{
     AdamW, Progress, RunLock, Session, Task, TrainError, TrainOptions, TrainingState, WeightAverage,
-    checkpoint_file, find_checkpoint, from_safetensors, is_due, load_model, to_safetensors,
+    checkpoint_file, find_checkpoint, from_safetensors, is_due, load_model, to_safetensors, training_device,
 };
 
 /// What a run came to.
@@ -56,25 +56,12 @@ pub fn pretrain(
     config.check()?;
     let config = config.resolved();
     let folder = CheckpointFolder::new(run);
-    let _lock = RunLock::take(run)?;
+    let device = training_device(device, config.precision, config.checkpoint_activations)?;
+    let lock = RunLock::take(run)?;
     let checkpoint = find_checkpoint(&folder, run, options.resume)?;
     let sampler = Arc::new(sampler_of(&config)?);
-    let device = device.clone().autodiff();
     let (mut trainer, first_step) = Trainer::start(&config, run, &device, &sampler, checkpoint.as_ref())?;
-    // Only now: settings that a checkpoint refuses must not replace those of the run.
-    let log = MetricsLog::open(run, first_step).map_err(|e| TrainError::io("write", run, e))?;
-    let settings = run.join("config.toml");
-    write_file(&settings, config.to_toml()?.as_bytes()).map_err(|e| TrainError::io("write", &settings, e))?;
-    let checkpoints = (config.checkpoint_every, config.keep_checkpoints);
-    let mut session = Session {
-        settings: &config,
-        run,
-        folder,
-        log,
-        first_step,
-        checkpoints,
-        sampler: Arc::clone(&sampler),
-    };
+    let mut session = Session::open(&config, run, lock, first_step, Arc::clone(&sampler))?;
     let drawn = config.clone();
     let batches = Prefetcher::of(first_step..session.end(options), 2, move |step| {
         PretrainBatch::draw(&sampler, &drawn, step)
@@ -159,6 +146,7 @@ impl<'a> Trainer<'a> {
             .architecture
             .check_window(config.crop_zyx)
             .map_err(|e| TrainError::Config(format!("crop_zyx: {e}")))?;
+        let network = network.with_precision(config.precision);
         let mut model = PretrainingNetwork::new(network, metadata.architecture.features[0], config, device)?;
         let mut first_step = 0;
         if let Some(checkpoint) = checkpoint {

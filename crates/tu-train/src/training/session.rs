@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
-    AdamW, NamedGradients, NamedModule, OptimiserConfig, Progress, RunSettings, TrainError, TrainOptions,
-    TrainingState, draw_curves, is_due, learning_rate,
+    AdamW, NamedGradients, NamedModule, OptimiserConfig, Progress, RunLock, RunSettings, TrainError,
+    TrainOptions, TrainingState, draw_curves, is_due, learning_rate,
 };
-use crate::checkpoint::CheckpointFolder;
+use crate::checkpoint::{CheckpointFolder, write_file};
 use crate::data::{Prefetcher, Sampler};
 use crate::metrics_log::{MetricsLine, MetricsLog, ReplacementMetrics, StepMetrics, ValidationMetrics};
 
@@ -41,19 +41,17 @@ pub(crate) trait Task {
 /// Where a run stands and what becomes of it.
 pub(crate) struct Session<'a, S> {
     /// Its settings.
-    pub(crate) settings: &'a S,
+    settings: &'a S,
     /// Its folder.
-    pub(crate) run: &'a Path,
-    /// Its checkpoints.
-    pub(crate) folder: CheckpointFolder,
+    run: &'a Path,
     /// Its log.
-    pub(crate) log: MetricsLog,
+    log: MetricsLog,
     /// Steps done before.
-    pub(crate) first_step: u64,
-    /// Steps between checkpoints, and how many are kept.
-    pub(crate) checkpoints: (u64, usize),
+    first_step: u64,
     /// Where its crops come from.
-    pub(crate) sampler: Arc<Sampler>,
+    sampler: Arc<Sampler>,
+    /// Keeps other processes off the folder.
+    _lock: RunLock,
 }
 
 /// How far a session came.
@@ -64,7 +62,22 @@ pub(crate) struct Reached {
     pub(crate) last_loss: Option<f64>,
 }
 
-impl<S: RunSettings> Session<'_, S> {
+impl<'a, S: RunSettings> Session<'a, S> {
+    /// Goes on in a run's folder after `first_step` steps. Settings are written and the log is cut only here, after a
+    /// checkpoint has accepted them: settings that it refuses must not replace those of the run.
+    pub(crate) fn open(
+        settings: &'a S,
+        run: &'a Path,
+        lock: RunLock,
+        first_step: u64,
+        sampler: Arc<Sampler>,
+    ) -> Result<Self, TrainError> {
+        let log = MetricsLog::open(run, first_step).map_err(|e| TrainError::io("write", run, e))?;
+        let path = run.join("config.toml");
+        write_file(&path, settings.to_toml()?.as_bytes()).map_err(|e| TrainError::io("write", &path, e))?;
+        Ok(Self { settings, run, log, first_step, sampler, _lock: lock })
+    }
+
     /// The step before which this session ends.
     pub(crate) fn end(&self, options: &TrainOptions) -> u64 {
         options.stop_after.map_or(self.settings.steps(), |s| s.min(self.settings.steps()))
@@ -105,7 +118,7 @@ impl<S: RunSettings> Session<'_, S> {
             if let Some(validation) = task.observe(done, &progress)? {
                 self.append(&MetricsLine::Validation(validation))?;
             }
-            if is_due(self.checkpoints.0, done) {
+            if is_due(self.settings.checkpoints().0, done) {
                 self.save(task, done)?;
                 saved = Some(done);
             }
@@ -141,7 +154,7 @@ impl<S: RunSettings> Session<'_, S> {
         let mut files: Vec<(&str, &[u8])> =
             made.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
         files.push(("state.json", &state));
-        self.folder.write(step, &files, self.checkpoints.1)?;
+        CheckpointFolder::new(self.run).write(step, &files, self.settings.checkpoints().1)?;
         Ok(())
     }
 }

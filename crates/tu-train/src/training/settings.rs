@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tu_model::{EmMambaConfig, Preset};
+use tu_model::{EmMambaConfig, Precision, Preset};
 
 use super::TrainError;
 
@@ -41,6 +41,11 @@ pub(crate) fn named_architecture(
         ))
     })?;
     Ok(EmMambaConfig::preset(preset))
+}
+
+/// Leaves the usual precision out of written settings, so that they read, and hash, as those of runs that know no other.
+pub(crate) fn is_f32(precision: &Precision) -> bool {
+    *precision == Precision::F32
 }
 
 /// Checks the shape of crops and how many a step holds.

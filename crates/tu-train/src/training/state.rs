@@ -14,6 +14,13 @@ pub trait RunSettings {
     fn seed(&self) -> u64;
     /// Hash of every setting that decides the run's numbers.
     fn fingerprint(&self) -> String;
+    /// All settings as TOML.
+    ///
+    /// # Errors
+    /// A value has no TOML form.
+    fn to_toml(&self) -> Result<String, TrainError>;
+    /// Steps between checkpoints, and how many are kept.
+    fn checkpoints(&self) -> (u64, usize);
 }
 
 /// Where a run stands.

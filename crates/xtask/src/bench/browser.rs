@@ -7,9 +7,9 @@ use crate::{demo, shell, test, tools, web};
 use anyhow::Result;
 use std::process::Command;
 
-/// Networks, each with the tile and halo that are timed: those of `base` are small for a software adapter.
+/// Networks, each with the tile and halo that are timed: that of `base` is small for a software adapter.
 const TILES: [(&str, &str, &str); 3] =
-    [("tiny", "16,64,64", "4,16,16"), ("small", "16,64,64", "4,16,16"), ("base", "16,64,64", "4,16,16")];
+    [("tiny", "16,64,64", "4,16,16"), ("small", "16,64,64", "4,16,16"), ("base", "8,32,32", "0,8,8")];
 
 pub(super) fn benchmarks(workspace: &Workspace) -> Vec<Benchmark<'_>> {
     vec![

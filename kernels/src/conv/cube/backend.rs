@@ -25,8 +25,8 @@ fn tiled(x: &CubeTensor, w: &CubeTensor, algorithm: ConvAlgorithm) -> Option<Con
         ConvAlgorithm::Tiled => true,
         ConvAlgorithm::Burn => false,
     };
-    let plain = x.dtype() == DType::F32 && w.dtype() == DType::F32;
-    (wanted && plain && shape.products() > 0).then_some(shape)
+    let known = matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) && x.dtype() == w.dtype();
+    (wanted && known && shape.products() > 0).then_some(shape)
 }
 
 impl ConvBackend for CubeBackend {

@@ -7,14 +7,14 @@ use super::tile::{LANES, ValueTile, WeightTile};
 use super::weights::{COLUMNS, PARTS};
 use super::{pack, values, weights};
 use crate::conv::ConvShape;
-use crate::cube::launch::{count, cubes, cubes_of_units, empty};
+use crate::cube::launch::{count, cubes, cubes_of_units, element, empty, empty_in_type_of};
 
 /// Launches of the values, and of the input gradient.
 pub const VALUE_LAUNCHES: u64 = 2;
 /// Launches of the weight gradient.
 pub const WEIGHT_GRADIENT_LAUNCHES: u64 = 2;
 
-/// `x [B, in, D, H, W]` and `w` to `[B, out, D, H, W]`, all contiguous f32. `w` is `[out, in, kz, ky, kx]`, or, for
+/// `x [B, in, D, H, W]` and `w` to `[B, out, D, H, W]`, all contiguous and of one type. `w` is `[out, in, kz, ky, kx]`, or, for
 /// an input gradient (`transposed`), `[in, out, kz, ky, kx]` with its taps to be flipped.
 pub(super) fn convolve(
     x: CubeTensor,
@@ -24,6 +24,7 @@ pub(super) fn convolve(
     transposed: bool,
 ) -> CubeTensor {
     let client = x.client.clone();
+    let element = element(&x);
     let [depth, height, width] = shape.size_zyx;
     let slices = tile.slices(shape.input);
     let total = tile.packed_vectors(shape) * LANES;
@@ -42,8 +43,9 @@ pub(super) fn convolve(
         total,
         tile,
         transposed,
+        element,
     );
-    let y = empty(&x, [shape.batch, shape.output, depth, height, width]);
+    let y = empty_in_type_of(&x, [shape.batch, shape.output, depth, height, width]);
     count();
     // SAFETY: the kernel compares every position in `x` and `y` with the sizes passed here, which are those of
     // the tensors, and `packed` holds all slices of all blocks.
@@ -63,12 +65,13 @@ pub(super) fn convolve(
             width,
             slices,
             tile,
+            element,
         );
     }
     y
 }
 
-/// Gradient of the weight, `[out, in, kz, ky, kx]`, of contiguous f32 `x` and `y_grad`.
+/// Gradient of the weight, `[out, in, kz, ky, kx]`, of contiguous `x` and `y_grad` of one type.
 pub(super) fn weight_gradient(
     x: CubeTensor,
     y_grad: CubeTensor,
@@ -76,12 +79,13 @@ pub(super) fn weight_gradient(
     tile: WeightTile,
 ) -> CubeTensor {
     let client = x.client.clone();
+    let element = element(&x);
     let [depth, height, width] = shape.size_zyx;
     let [kz, ky, kx] = shape.kernel_zyx;
     let split = tile.split(shape);
     let columns = shape.output * shape.input * shape.taps();
     let sums = empty(&x, [split.sums * columns]);
-    let w_grad = empty(&x, [shape.output, shape.input, kz, ky, kx]);
+    let w_grad = empty_in_type_of(&x, [shape.output, shape.input, kz, ky, kx]);
     count();
     // SAFETY: the kernel compares every position in `x` and `y_grad` with the sizes passed here, which are those
     // of the tensors, and writes one row of `sums` per chunk and segment.
@@ -102,6 +106,7 @@ pub(super) fn weight_gradient(
             split.chunks,
             split.chunk,
             tile,
+            element,
         );
     }
     count();
@@ -113,6 +118,7 @@ pub(super) fn weight_gradient(
         w_grad.clone().into_buffer_arg(),
         split.sums,
         columns,
+        element,
     );
     w_grad
 }

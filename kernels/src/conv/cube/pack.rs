@@ -1,5 +1,6 @@
 //! Weights as the value kernel stages them, zero for channels that do not exist.
 
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::tile::ValueTile;
@@ -8,8 +9,8 @@ use super::tile::ValueTile;
 ///
 /// `transposed`: the weights of the input's gradient, where `w` is `[in, out, …]` and taps run backwards.
 #[cube(launch)]
-pub(super) fn pack_weights(
-    w: &[f32],
+pub(super) fn pack_weights<E: Float>(
+    w: &[E],
     packed: &mut [f32],
     input: usize,
     output: usize,
@@ -17,6 +18,7 @@ pub(super) fn pack_weights(
     total: usize,
     #[comptime] tile: ValueTile,
     #[comptime] transposed: bool,
+    #[define(E)] _element: ElemType,
 ) {
     let channels = comptime![tile.channels];
     let plane = comptime![tile.ky * tile.kx];
@@ -34,9 +36,9 @@ pub(super) fn pack_weights(
             if transposed {
                 let tap = comptime![plane - 1] - tap;
                 let z = comptime![depth - 1] - z;
-                value = w[((channel * output + o) * depth + z) * plane + tap];
+                value = f32::cast_from(w[((channel * output + o) * depth + z) * plane + tap]);
             } else {
-                value = w[((o * input + channel) * depth + z) * plane + tap];
+                value = f32::cast_from(w[((o * input + channel) * depth + z) * plane + tap]);
             }
         }
         packed[at] = value;

@@ -1,5 +1,6 @@
 //! Values of the convolution, and of its input gradient.
 
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::Float4;
@@ -7,8 +8,8 @@ use super::tile::{LANES, RUN, ValueTile, window_vectors};
 
 /// Four floats of a padded row: `x[from + column − pad …]`, zero outside.
 #[cube]
-pub(super) fn load_columns(
-    x: &[f32],
+pub(super) fn load_columns<E: Float>(
+    x: &[E],
     from: usize,
     column: usize,
     width: usize,
@@ -19,7 +20,7 @@ pub(super) fn load_columns(
     for k in 0..LANES {
         let at = column + k;
         if at >= pad && at < width + pad {
-            loaded.insert(k, x[from + at - pad]);
+            loaded.insert(k, f32::cast_from(x[from + at - pad]));
         }
     }
     loaded
@@ -30,10 +31,10 @@ pub(super) fn load_columns(
 ///
 /// Reads and writes stay within the tensors whatever the sizes.
 #[cube(launch_unchecked)]
-pub(super) fn convolve(
-    x: &[f32],
+pub(super) fn convolve<E: Float>(
+    x: &[E],
     packed: &[Float4],
-    y: &mut [f32],
+    y: &mut [E],
     batch: usize,
     input: usize,
     output: usize,
@@ -42,6 +43,7 @@ pub(super) fn convolve(
     width: usize,
     slices: usize,
     #[comptime] tile: ValueTile,
+    #[define(E)] _element: ElemType,
 ) {
     let groups = comptime![tile.groups()];
     let units = comptime![tile.units()];
@@ -153,7 +155,7 @@ pub(super) fn convolve(
                 for j in 0..RUN {
                     let px = x0 + run_x * comptime![RUN] + j;
                     if px < width {
-                        y[from + px] = sums[j].extract(k);
+                        y[from + px] = E::cast_from(sums[j].extract(k));
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! Gradient of the weight: sums over chunks of the voxels, then the sum of the chunks.
 
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::Float4;
@@ -17,9 +18,9 @@ pub(super) const PARTS: usize = 16;
 /// Reads and writes stay within the tensors whatever the sizes. Positions past the border count as output gradients
 /// of 0, so an infinite or NaN input next to the border makes more taps NaN than those that meet it.
 #[cube(launch_unchecked)]
-pub(super) fn correlate(
-    x: &[f32],
-    y_grad: &[f32],
+pub(super) fn correlate<E: Float>(
+    x: &[E],
+    y_grad: &[E],
     sums: &mut [f32],
     batch: usize,
     input: usize,
@@ -30,6 +31,7 @@ pub(super) fn correlate(
     chunks: usize,
     chunk: usize,
     #[comptime] tile: WeightTile,
+    #[define(E)] _element: ElemType,
 ) {
     let groups = comptime![tile.groups()];
     let units = comptime![tile.units()];
@@ -112,10 +114,8 @@ pub(super) fn correlate(
                 for k in 0..LANES {
                     let o = first_output + vector * comptime![LANES] + k;
                     if o < output {
-                        loaded.insert(
-                            k,
-                            y_grad[(((sample * output + o) * depth + z) * height + py) * width + px],
-                        );
+                        let at = (((sample * output + o) * depth + z) * height + py) * width + px;
+                        loaded.insert(k, f32::cast_from(y_grad[at]));
                     }
                 }
             }
@@ -174,7 +174,13 @@ pub(super) fn correlate(
 
 /// Adds `rows` rows of `columns` partial sums, in an order that depends on nothing but their number.
 #[cube(launch)]
-pub(super) fn add_rows(sums: &[f32], total: &mut [f32], rows: usize, columns: usize) {
+pub(super) fn add_rows<E: Float>(
+    sums: &[f32],
+    total: &mut [E],
+    rows: usize,
+    columns: usize,
+    #[define(E)] _element: ElemType,
+) {
     let mut parts = Shared::<[f32]>::new_slice(comptime![COLUMNS * PARTS]);
     let lane = UNIT_POS_X as usize;
     let part = UNIT_POS_Y as usize;
@@ -194,6 +200,6 @@ pub(super) fn add_rows(sums: &[f32], total: &mut [f32], rows: usize, columns: us
         for p in 0..PARTS {
             sum += parts[p * comptime![COLUMNS] + lane];
         }
-        total[column] = sum;
+        total[column] = E::cast_from(sum);
     }
 }

@@ -7,7 +7,7 @@ use cubecl::prelude::CubeDim;
 
 use super::kernels::{self, part_floats};
 use super::{CHUNK, UNITS};
-use crate::cube::launch::{count, cubes, empty};
+use crate::cube::launch::{count, cubes, element, empty, empty_in_type_of};
 use crate::norm::{NormBackend, NormGradients, NormKernels};
 
 /// Launches of the values, and of their gradient.
@@ -30,7 +30,7 @@ impl NormBackend for CubeBackend {
 fn values(x: CubeTensor, shortcut: Option<CubeTensor>, slope: f32) -> CubeTensor {
     let (x, shortcut) = (into_contiguous(x), shortcut.map(into_contiguous));
     let [rows, n] = x.shape().dims();
-    let y = empty(&x, [rows, n]);
+    let (element, y) = (element(&x), empty_in_type_of(&x, [rows, n]));
     if rows * n == 0 {
         return y;
     }
@@ -50,11 +50,12 @@ fn values(x: CubeTensor, shortcut: Option<CubeTensor>, slope: f32) -> CubeTensor
             rows,
             n,
             chunks,
+            element,
         );
     }
     count();
     let with_shortcut = shortcut.is_some();
-    let shortcut = shortcut.unwrap_or_else(|| empty(&x, [1]));
+    let shortcut = shortcut.unwrap_or_else(|| empty_in_type_of(&x, [1]));
     // SAFETY: as above, and `y`, and `shortcut` where it is read, have the sizes of `x`.
     unsafe {
         kernels::normalise::launch_unchecked(
@@ -70,6 +71,7 @@ fn values(x: CubeTensor, shortcut: Option<CubeTensor>, slope: f32) -> CubeTensor
             chunks,
             slope,
             with_shortcut,
+            element,
         );
     }
     y
@@ -85,8 +87,9 @@ impl NormKernels for CubeBackend {
     ) -> NormGradients<FloatTensor<Self>> {
         let [x, y, y_grad] = [x, y, y_grad].map(into_contiguous);
         let [rows, n] = x.shape().dims();
-        let x_grad = empty(&x, [rows, n]);
-        let shortcut_grad = if with_shortcut { empty(&x, [rows, n]) } else { empty(&x, [1]) };
+        let element = element(&x);
+        let x_grad = empty_in_type_of(&x, [rows, n]);
+        let shortcut_grad = empty_in_type_of(&x, if with_shortcut { [rows, n] } else { [1, 1] });
         let found = |x, shortcut| NormGradients { x, shortcut: with_shortcut.then_some(shortcut) };
         if rows * n == 0 {
             return found(x_grad, shortcut_grad);
@@ -111,6 +114,7 @@ impl NormKernels for CubeBackend {
                 n,
                 chunks,
                 slope,
+                element,
             );
         }
         count();
@@ -131,6 +135,7 @@ impl NormKernels for CubeBackend {
                 chunks,
                 slope,
                 with_shortcut,
+                element,
             );
         }
         found(x_grad, shortcut_grad)

@@ -1,5 +1,6 @@
 //! Statistics of chunks, and what follows from them.
 
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::{CHUNK, PER_UNIT, UNITS};
@@ -7,6 +8,8 @@ use crate::norm::EPSILON;
 
 /// Slots of statistics: one per unit, and one per unit for what is to be merged into it.
 const SLOTS: usize = 2 * UNITS;
+/// Slots that are left after the first of two rounds of merging.
+const FAN: usize = 16;
 /// Places of the fields of a slot.
 const COUNT: usize = 0;
 const MEAN: usize = SLOTS;
@@ -26,10 +29,10 @@ pub(super) const fn part_floats(gradient: bool) -> usize {
 
 /// The middle one of the first, the middle and the last value of a row.
 #[cube]
-fn typical(x: &[f32], from: usize, n: usize) -> f32 {
-    let first = x[from];
-    let second = x[from + n / 2];
-    let third = x[from + n - 1];
+fn typical<E: Float>(x: &[E], from: usize, n: usize) -> f32 {
+    let first = f32::cast_from(x[from]);
+    let second = f32::cast_from(x[from + n / 2]);
+    let third = f32::cast_from(x[from + n - 1]);
     let mut low = first;
     let mut high = second;
     if first > second {
@@ -66,18 +69,22 @@ fn merge(stats: &mut Shared<[f32]>, to: usize, from: usize, #[comptime] gradient
     }
 }
 
-/// Merges the slots of all units into slot 0.
+/// Merges the slots of all units into slot 0, by sixteens: barriers cost more than the merges that a finer tree saves.
 #[cube]
 fn merge_units(stats: &mut Shared<[f32]>, unit: usize, #[comptime] gradient: bool) {
-    let mut half = comptime![UNITS / 2].runtime();
     sync_cube();
-    while half > 0 {
-        if unit < half {
-            merge(stats, unit, unit + half, gradient);
+    if unit < FAN {
+        for k in 1..comptime![UNITS / FAN] {
+            merge(stats, unit, unit + k * FAN, gradient);
         }
-        half /= 2;
-        sync_cube();
     }
+    sync_cube();
+    if unit == 0 {
+        for k in 1..FAN {
+            merge(stats, 0, k, gradient);
+        }
+    }
+    sync_cube();
 }
 
 /// Merges the statistics of a row's chunks into slot 0.
@@ -131,7 +138,14 @@ fn scale(stats: &Shared<[f32]>, n: usize) -> f32 {
 
 /// Statistics of every chunk of `x [rows, n]`: mean of `x − x₀`, sum of squared deviations.
 #[cube(launch_unchecked)]
-pub(super) fn summarise(x: &[f32], parts: &mut [f32], rows: usize, n: usize, chunks: usize) {
+pub(super) fn summarise<E: Float>(
+    x: &[E],
+    parts: &mut [f32],
+    rows: usize,
+    n: usize,
+    chunks: usize,
+    #[define(E)] _element: ElemType,
+) {
     let mut stats = Shared::<[f32]>::new_slice(comptime![shared_floats(false)]);
     let unit = UNIT_POS as usize;
     let row = CUBE_POS / chunks;
@@ -149,7 +163,7 @@ pub(super) fn summarise(x: &[f32], parts: &mut [f32], rows: usize, n: usize, chu
         let at = first + k * UNITS;
         values[k] = 0.0f32;
         if exists && at < n {
-            values[k] = x[row * n + at] - origin;
+            values[k] = f32::cast_from(x[row * n + at]) - origin;
             count += 1.0f32;
         }
         sum += values[k];
@@ -189,16 +203,17 @@ fn rectified(value: f32, slope: f32) -> f32 {
 
 /// φ(x̂ + shortcut) from the statistics of [`summarise`]; without `with_shortcut` that buffer is not read.
 #[cube(launch_unchecked)]
-pub(super) fn normalise(
-    x: &[f32],
-    shortcut: &[f32],
+pub(super) fn normalise<E: Float>(
+    x: &[E],
+    shortcut: &[E],
     parts: &[f32],
-    y: &mut [f32],
+    y: &mut [E],
     rows: usize,
     n: usize,
     chunks: usize,
     slope: f32,
     #[comptime] with_shortcut: bool,
+    #[define(E)] _element: ElemType,
 ) {
     let mut stats = Shared::<[f32]>::new_slice(comptime![shared_floats(false)]);
     let unit = UNIT_POS as usize;
@@ -213,11 +228,11 @@ pub(super) fn normalise(
         for k in 0..PER_UNIT {
             let at = first + k * UNITS;
             if at < n {
-                let mut value = (x[row * n + at] - mean) * scale;
+                let mut value = (f32::cast_from(x[row * n + at]) - mean) * scale;
                 if with_shortcut {
-                    value += shortcut[row * n + at];
+                    value += f32::cast_from(shortcut[row * n + at]);
                 }
-                y[row * n + at] = rectified(value, slope);
+                y[row * n + at] = E::cast_from(rectified(value, slope));
             }
         }
     }
@@ -225,9 +240,9 @@ pub(super) fn normalise(
 
 /// g' = g where y is above 0, slope · g elsewhere.
 #[cube]
-fn passed(y: f32, g: f32, slope: f32) -> f32 {
+fn passed<E: Float>(y: E, g: f32, slope: f32) -> f32 {
     let mut found = slope * g;
-    if y > 0.0f32 {
+    if f32::cast_from(y) > 0.0f32 {
         found = g;
     }
     found
@@ -236,15 +251,16 @@ fn passed(y: f32, g: f32, slope: f32) -> f32 {
 /// Statistics of every chunk of `x [rows, n]` and of g' from `y` and `g [rows, n]`: those of [`summarise`], then the mean of
 /// g' and the sum of products of deviations.
 #[cube(launch_unchecked)]
-pub(super) fn summarise_with_gradient(
-    x: &[f32],
-    y: &[f32],
-    g: &[f32],
+pub(super) fn summarise_with_gradient<E: Float>(
+    x: &[E],
+    y: &[E],
+    g: &[E],
     parts: &mut [f32],
     rows: usize,
     n: usize,
     chunks: usize,
     slope: f32,
+    #[define(E)] _element: ElemType,
 ) {
     let mut stats = Shared::<[f32]>::new_slice(comptime![shared_floats(true)]);
     let unit = UNIT_POS as usize;
@@ -266,8 +282,8 @@ pub(super) fn summarise_with_gradient(
         values[k] = 0.0f32;
         gradients[k] = 0.0f32;
         if exists && at < n {
-            values[k] = x[row * n + at] - origin;
-            gradients[k] = passed(y[row * n + at], g[row * n + at], slope);
+            values[k] = f32::cast_from(x[row * n + at]) - origin;
+            gradients[k] = passed::<E>(y[row * n + at], f32::cast_from(g[row * n + at]), slope);
             count += 1.0f32;
         }
         sum += values[k];
@@ -306,18 +322,19 @@ pub(super) fn summarise_with_gradient(
 
 /// ∂x, and with `with_shortcut` ∂s = g', from the statistics of [`summarise_with_gradient`].
 #[cube(launch_unchecked)]
-pub(super) fn differentiate(
-    x: &[f32],
-    y: &[f32],
-    g: &[f32],
+pub(super) fn differentiate<E: Float>(
+    x: &[E],
+    y: &[E],
+    g: &[E],
     parts: &[f32],
-    x_grad: &mut [f32],
-    shortcut_grad: &mut [f32],
+    x_grad: &mut [E],
+    shortcut_grad: &mut [E],
     rows: usize,
     n: usize,
     chunks: usize,
     slope: f32,
     #[comptime] with_shortcut: bool,
+    #[define(E)] _element: ElemType,
 ) {
     let mut stats = Shared::<[f32]>::new_slice(comptime![shared_floats(true)]);
     let unit = UNIT_POS as usize;
@@ -334,11 +351,11 @@ pub(super) fn differentiate(
         for k in 0..PER_UNIT {
             let at = first + k * UNITS;
             if at < n {
-                let gradient = passed(y[row * n + at], g[row * n + at], slope);
-                let unit_value = (x[row * n + at] - mean) * scale;
-                x_grad[row * n + at] = scale * (gradient - gradient_mean - unit_value * along);
+                let gradient = passed::<E>(y[row * n + at], f32::cast_from(g[row * n + at]), slope);
+                let unit_value = (f32::cast_from(x[row * n + at]) - mean) * scale;
+                x_grad[row * n + at] = E::cast_from(scale * (gradient - gradient_mean - unit_value * along));
                 if with_shortcut {
-                    shortcut_grad[row * n + at] = gradient;
+                    shortcut_grad[row * n + at] = E::cast_from(gradient);
                 }
             }
         }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use tu_model::EmMambaConfig;
+use tu_model::{EmMambaConfig, Precision};
 use tu_train::data::{AugmentationConfig, VolumeEntry};
 use tu_train::finetune::{
     FinetuneConfig, LossKind, Modules, OptimiserConfig, TrainError, TrainOptions, TrainOutcome,
@@ -108,6 +108,41 @@ fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
     assert!(model(&whole) == model(&parts));
     let last = std::fs::read(whole.path().join("checkpoints/step-6/model.safetensors")).unwrap();
     assert!(model(&whole) != last, "the run's model has the averaged weights");
+}
+
+#[test]
+fn checkpointed_activations_change_no_bit_and_may_change_on_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str| folder.path().join(name);
+    let kept = FinetuneConfig { ema: Some(0.9), validation: None, ..micro() };
+    let again = FinetuneConfig { checkpoint_activations: true, ..kept.clone() };
+    train(&kept, &run("kept"), &TrainOptions::default());
+    train(&again, &run("again"), &TrainOptions::default());
+    train(&again, &run("both"), &TrainOptions { stop_after: Some(3), ..TrainOptions::default() });
+    train(&kept, &run("both"), &TrainOptions { resume: true, ..TrainOptions::default() });
+    for other in ["again", "both"] {
+        assert_eq!(trace(&run("kept")), trace(&run(other)), "{other}");
+        let model = |name: &str| std::fs::read(run(name).join("model.safetensors")).unwrap();
+        assert!(model("kept") == model(other), "{other}");
+    }
+}
+
+#[test]
+fn training_in_bf16_follows_f32_and_keeps_f32_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = |precision: Precision| {
+        let run = folder.path().join(precision.to_string());
+        train(&FinetuneConfig { precision, ..micro() }, &run, &TrainOptions::default());
+        trace(&run).into_iter().map(|(_, loss, _)| f64::from_bits(loss)).collect::<Vec<_>>()
+    };
+    let (exact, half) = (losses(Precision::F32), losses(Precision::Bf16));
+    assert_ne!(exact, half, "bf16 must round");
+    for (step, (exact, half)) in exact.iter().zip(&half).enumerate() {
+        assert!((exact - half).abs() < 0.05 * exact, "step {step}: {exact} and {half}");
+    }
+    let found = FinetuneConfig { precision: Precision::F16, ..micro() };
+    let refused = finetune(&found, &folder.path().join("f16"), &Device::flex(), &TrainOptions::default());
+    assert!(refused.unwrap_err().to_string().contains("bf16"));
 }
 
 #[test]

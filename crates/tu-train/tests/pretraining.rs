@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use tu_model::EmMambaConfig;
+use tu_model::{EmMambaConfig, Precision};
 use tu_train::data::VolumeEntry;
 use tu_train::metrics_log::{MetricsLine, StepMetrics, read_lines};
 use tu_train::phantom::PhantomConfig;
@@ -113,6 +113,31 @@ fn a_run_resumed_after_three_steps_equals_an_uninterrupted_one_bit_for_bit() {
         }
         let model = |run: &tempfile::TempDir| std::fs::read(run.path().join("model.safetensors")).unwrap();
         assert!(model(&whole) == model(&parts));
+    }
+}
+
+#[test]
+fn checkpointed_activations_change_no_bit_of_any_objective() {
+    let folder = tempfile::tempdir().unwrap();
+    for objective in [Objective::Curriculum, Objective::Mae, Objective::Byol, Objective::DbMim] {
+        let found = [false, true].map(|checkpoint_activations| {
+            let run = folder.path().join(format!("{}-{checkpoint_activations}", objective.name()));
+            let config = PretrainConfig { objective, checkpoint_activations, steps: 3, ..micro() };
+            let outcome = train(&config, &run, &TrainOptions::default());
+            (trace(&run), std::fs::read(outcome.model_file).unwrap())
+        });
+        assert!(found[0] == found[1], "{}", objective.name());
+    }
+}
+
+#[test]
+fn every_objective_trains_in_bf16() {
+    let folder = tempfile::tempdir().unwrap();
+    for objective in [Objective::Curriculum, Objective::Mae, Objective::Byol, Objective::DbMim] {
+        let run = folder.path().join(objective.name());
+        let config = PretrainConfig { objective, precision: Precision::Bf16, steps: 3, ..micro() };
+        train(&config, &run, &TrainOptions::default());
+        assert!(steps(&run).iter().all(|step| step.loss.is_finite() && step.gradient_norm > 0.0));
     }
 }
 

@@ -199,7 +199,7 @@ pub fn loss(
     });
     let wanted = [0, 1].map(|view| {
         let features = grid.pool_tensor(target.network.forward_features(input(view, &plain)));
-        Tensor::from_inner(target.projector.forward(features))
+        target.projector.forward(features)
     });
     let places: Vec<i64> = views.places.iter().map(|place| *place as i64).collect();
     let places = Tensor::<1, Int>::from_data(TensorData::new(places, [views.places.len()]), device);

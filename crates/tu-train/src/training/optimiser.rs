@@ -238,8 +238,12 @@ impl ModuleMapper for Update<'_> {
         self.moments.insert(name.clone(), Moments { first, second });
         param.map(|tensor| {
             let shape = tensor.dims();
+            let association = tensor.clone().into_dispatch().autodiff;
             let value = tensor.inner().mul_scalar(1.0 - decay) - direction.reshape(shape);
-            Tensor::from_inner(value).require_grad()
+            // A tensor that comes back to autodiff has lost its device's choice of checkpointing.
+            let mut value = Tensor::<D>::from_inner(value).into_dispatch();
+            value.autodiff = association;
+            Tensor::from_dispatch(value).require_grad()
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Real EM: time and peak of memory of `tu-train segment`, and that the latter does not follow the volume; crops for training
-//! from disk and over HTTP.
+//! Real EM: time and peak of memory of `tu-train segment`, and that the latter does not follow the volume; accuracy in half
+//! precision; crops for training from disk and over HTTP.
 
 use super::{Benchmark, example};
 use crate::server::{Server, Site};
@@ -16,19 +16,47 @@ const REGIONS: [(&str, [usize; 3]); 2] = [("0:125,:,:", [125, 250, 250]), ("0:25
 pub(super) fn benchmarks(workspace: &Workspace) -> Vec<Benchmark<'_>> {
     vec![
         ("volumes/segment".to_owned(), Box::new(move || segment(workspace))),
+        ("volumes/precision_accuracy".to_owned(), Box::new(move || precision(workspace))),
         ("volumes/loader_speed".to_owned(), Box::new(move || loader(workspace))),
     ]
 }
 
+/// The folder of raw and labels, if both are there; otherwise what to print.
+fn labelled(workspace: &Workspace) -> Result<PathBuf, String> {
+    let raw = volume(workspace);
+    match raw.parent() {
+        Some(folder) if raw.is_dir() && folder.join("labels").is_dir() => Ok(folder.to_owned()),
+        _ => {
+            let text =
+                "left out: no fib25_ts2.zarr with raw and labels; set TU_DATA to the folder of real volumes";
+            println!("{text}");
+            Err(text.to_owned())
+        }
+    }
+}
+
+/// The shipped model on its validation block, in every type.
+fn precision(workspace: &Workspace) -> Result<String> {
+    let folder = match labelled(workspace) {
+        Ok(folder) => folder,
+        Err(text) => return Ok(text),
+    };
+    let of = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (raw, labels) = (of("raw"), of("labels"));
+    example(
+        workspace,
+        "precision_accuracy",
+        &["models/tiny-fib25.safetensors", &raw, &labels, "180:250,0:250,0:250"],
+    )
+}
+
 /// Crops of the same volume read from the disk and from a server on this machine.
 fn loader(workspace: &Workspace) -> Result<String> {
-    let raw = volume(workspace);
-    let Some(folder) = raw.parent().filter(|folder| folder.join("labels").is_dir()) else {
-        let text = "left out: no labels beside fib25_ts2.zarr/raw; set TU_DATA to the folder of real volumes";
-        println!("{text}");
-        return Ok(text.to_owned());
+    let folder = match labelled(workspace) {
+        Ok(folder) => folder,
+        Err(text) => return Ok(text),
     };
-    let server = Server::start(Site::new().with_folder("/volume/", folder)?, 0)?;
+    let server = Server::start(Site::new().with_folder("/volume/", &folder)?, 0)?;
     let served = format!("{}/volume", server.url());
     let of = |place: &str, name: &str| [name.to_owned(), format!("{place}/raw"), format!("{place}/labels")];
     let arguments = [of(&folder.to_string_lossy(), "FIB-25, disk"), of(&served, "FIB-25, HTTP")].concat();

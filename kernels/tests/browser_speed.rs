@@ -10,7 +10,7 @@ mod measure;
 #[path = "../examples/kernel_speed/operations.rs"]
 mod operations;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 use measure::{Ceilings, HEADER, lines};
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
@@ -22,7 +22,7 @@ async fn every_operation_of_tiny() {
     const WINDOW_ZYX: [usize; 3] = [16, 96, 96];
     let webgpu = Device::wgpu_options().init_async().await.unwrap();
     for (name, device) in [("WebAssembly, one thread", Device::flex()), ("WebGPU", webgpu)] {
-        let ceilings = Ceilings::measure(&device, 1 << 23, 512, 1).await;
+        let ceilings = Ceilings::measure(&device, FloatDType::F32, 1 << 23, 512, 1).await;
         console_log!("{name}, tiny, window {WINDOW_ZYX:?}: {}", ceilings.describe());
         console_log!("{HEADER}");
         for operation in operations::operations([8, 16, 32, 64, 128], 5, WINDOW_ZYX) {

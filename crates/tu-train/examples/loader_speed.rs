@@ -108,7 +108,7 @@ fn alone(entry: &VolumeEntry, memory_mib: u64) -> Result<Alone, Failure> {
 fn with_steps(entry: &VolumeEntry, memory_mib: u64) -> Result<(f64, f64), Failure> {
     let device = Device::flex().autodiff();
     let sampler = Arc::new(sampler(entry, &VoxelMemory::new(memory_mib << 20))?);
-    let batches = Prefetcher::start(sampler, 0..STEPS, 1, TARGET, 2)?;
+    let batches = Prefetcher::of(0..STEPS, 2, move |step| Batch::draw(&sampler, step, 1, TARGET))?;
     let config = EmMambaConfig::preset(Preset::Tiny);
     let (mut model, _) = select_modules(config.init_seeded(&device, 1), Modules::All)?;
     let mut optimiser = AdamW::new(&OptimiserConfig::default(), &model);

@@ -90,11 +90,36 @@ impl DeviceChoice {
         Self::Cpu.open()
     }
 
+    /// Further devices of the same kind beside the one that [`Self::open`] gives; on the processor, the same again.
+    ///
+    /// # Errors
+    /// There are not so many, or one does not answer.
+    pub fn open_others(self, count: usize) -> Result<Vec<Device>, DeviceError> {
+        let open = |index| {
+            let device = self.numbered(index)?;
+            answers(&device).map(|()| device).map_err(|cause| DeviceError::Unavailable {
+                choice: self,
+                cause: format!("number {index}, counted from 0: {cause}"),
+            })
+        };
+        (1..=count).map(open).collect()
+    }
+
     fn device(self) -> Result<Device, DeviceError> {
+        self.numbered(0)
+    }
+
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "wgpu")),
+        allow(unused_variables, reason = "the processor has no number")
+    )]
+    fn numbered(self, index: usize) -> Result<Device, DeviceError> {
         match self {
             Self::Auto | Self::Cpu => Ok(Device::flex()),
             #[cfg(feature = "cuda")]
-            Self::Cuda => Ok(Device::cuda(0usize)),
+            Self::Cuda => Ok(Device::cuda(index)),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu if index > 0 => Ok(Device::wgpu(burn::tensor::DeviceKind::DiscreteGpu(index))),
             #[cfg(feature = "wgpu")]
             Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
             #[allow(unreachable_patterns, reason = "all GPU features may be on")]

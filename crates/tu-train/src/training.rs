@@ -13,6 +13,7 @@ mod run_lock;
 mod schedule;
 mod session;
 mod settings;
+mod share_out;
 mod state;
 mod stop;
 mod training_device;
@@ -37,4 +38,5 @@ pub(crate) use run_folder::{checkpoint_file, find_checkpoint, is_due, load_model
 pub(crate) use run_lock::RunLock;
 pub(crate) use session::{Session, Task, optimise};
 pub(crate) use settings::{check_crops, is_f32, named_architecture, read_settings, settings_toml};
-pub(crate) use training_device::training_device;
+pub(crate) use share_out::{Replica, share_out};
+pub(crate) use training_device::{training_device, training_devices};

@@ -128,6 +128,34 @@ fn checkpointed_activations_change_no_bit_and_may_change_on_resume() {
 }
 
 #[test]
+fn a_step_on_three_devices_equals_that_on_one_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = FinetuneConfig { accumulate: 4, steps: 3, ..micro() };
+    let found = [0, 2].map(|others| {
+        let run = folder.path().join(others.to_string());
+        let options = TrainOptions { other_devices: vec![Device::flex(); others], ..TrainOptions::default() };
+        let outcome = train(&config, &run, &options);
+        (trace(&run), std::fs::read(outcome.model_file).unwrap())
+    });
+    assert!(found[0] == found[1]);
+}
+
+#[test]
+fn two_passes_of_one_crop_are_a_pass_of_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let first_step = |batch, accumulate| {
+        let run = folder.path().join(format!("{batch}-{accumulate}"));
+        let config = FinetuneConfig { batch, accumulate, steps: 1, loss: LossKind::Mse, ..micro() };
+        train(&config, &run, &TrainOptions::default());
+        let (_, loss, norm) = trace(&run)[0];
+        [loss, norm].map(f64::from_bits)
+    };
+    for (whole, parts) in first_step(2, 1).into_iter().zip(first_step(1, 2)) {
+        assert!((whole - parts).abs() < 1e-5 * whole, "{whole} and {parts}");
+    }
+}
+
+#[test]
 fn training_in_bf16_follows_f32_and_keeps_f32_weights() {
     let folder = tempfile::tempdir().unwrap();
     let losses = |precision: Precision| {

@@ -131,6 +131,21 @@ fn checkpointed_activations_change_no_bit_of_any_objective() {
 }
 
 #[test]
+fn a_step_on_three_devices_equals_that_on_one_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for objective in [Objective::Curriculum, Objective::Mae, Objective::Byol, Objective::DbMim] {
+        let config = PretrainConfig { objective, accumulate: 4, steps: 2, ..micro() };
+        let found = [0, 2].map(|others| {
+            let run = folder.path().join(format!("{}-{others}", objective.name()));
+            let other_devices = vec![Device::flex(); others];
+            let outcome = train(&config, &run, &TrainOptions { other_devices, ..TrainOptions::default() });
+            (trace(&run), std::fs::read(outcome.model_file).unwrap())
+        });
+        assert!(found[0] == found[1], "{}", objective.name());
+    }
+}
+
+#[test]
 fn every_objective_trains_in_bf16() {
     let folder = tempfile::tempdir().unwrap();
     for objective in [Objective::Curriculum, Objective::Mae, Objective::Byol, Objective::DbMim] {

@@ -1,6 +1,6 @@
 //! Times of operations, the ceilings they are compared with, and their table.
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, FloatDType, Tensor};
 
 use super::clock::milliseconds;
 use super::operations::{Operation, Run};
@@ -11,13 +11,25 @@ pub(crate) struct Ceilings {
     copy: f64,
     /// FLOP per millisecond of a square matrix product.
     product: f64,
+    dtype: FloatDType,
+}
+
+/// Bytes of an element.
+fn size(dtype: FloatDType) -> usize {
+    DType::from(dtype).size()
 }
 
 impl Ceilings {
-    /// Measures with vectors of `floats` and matrices of `side`.
-    pub(crate) async fn measure(device: &Device, floats: usize, side: usize, runs: usize) -> Self {
-        let vector = Tensor::<1>::random([floats], Distribution::Uniform(-1.0, 1.0), device);
-        let matrix = Tensor::<2>::random([side, side], Distribution::Uniform(-1.0, 1.0), device);
+    /// Measures with vectors of `floats` and matrices of `side` in a type.
+    pub(crate) async fn measure(
+        device: &Device,
+        dtype: FloatDType,
+        floats: usize,
+        side: usize,
+        runs: usize,
+    ) -> Self {
+        let vector = Tensor::<1>::random([floats], Distribution::Uniform(-1.0, 1.0), device).cast(dtype);
+        let matrix = Tensor::<2>::random([side, side], Distribution::Uniform(-1.0, 1.0), device).cast(dtype);
         let (mut copy, mut product) = (f64::INFINITY, f64::INFINITY);
         wait(vector.clone()).await;
         for _ in 0..=runs {
@@ -28,7 +40,8 @@ impl Ceilings {
             wait(matrix.clone().matmul(matrix.clone()).reshape([side * side])).await;
             product = product.min(milliseconds() - start);
         }
-        Self { copy: 8.0 * floats as f64 / copy, product: 2.0 * (side as f64).powi(3) / product }
+        let moved = (2 * size(dtype) * floats) as f64;
+        Self { copy: moved / copy, product: 2.0 * (side as f64).powi(3) / product, dtype }
     }
 
     /// Milliseconds below which the device cannot stay.
@@ -53,13 +66,13 @@ pub(crate) async fn lines(
     let mut lines = Vec::new();
     for (i, name) in ["", "  gradients"].into_iter().enumerate() {
         let before = launches();
-        let ours = time(operation, &operation.ours, device, i == 1, runs).await;
+        let ours = time(operation, &operation.ours, device, ceilings.dtype, i == 1, runs).await;
         let launched = (launches() - before) / (runs as u64 + 1);
         let plain = match &operation.plain {
-            Some(run) => Some(time(operation, run, device, i == 1, runs).await),
+            Some(run) => Some(time(operation, run, device, ceilings.dtype, i == 1, runs).await),
             None => None,
         };
-        let (bytes, flop) = (operation.bytes[i], operation.flop[i]);
+        let (bytes, flop) = (operation.bytes[i] / 4 * size(ceilings.dtype), operation.flop[i]);
         let rate = |amount: usize| amount as f64 / ours / 1e6;
         let name = if i == 0 { operation.name.as_str() } else { name };
         let computed = if flop == 0 { "–".to_owned() } else { format!("{:.1}", rate(flop)) };
@@ -86,9 +99,17 @@ fn launches() -> u64 {
 }
 
 /// Least milliseconds of `runs` after one that does not count, from the first launch until one number of every result has been read.
-async fn time(operation: &Operation, run: &Run, device: &Device, backward: bool, runs: usize) -> f64 {
+async fn time(
+    operation: &Operation,
+    run: &Run,
+    device: &Device,
+    dtype: FloatDType,
+    backward: bool,
+    runs: usize,
+) -> f64 {
     let device = if backward { device.clone().autodiff() } else { device.clone() };
-    let random = |size: &usize| Tensor::<1>::random([*size], Distribution::Uniform(-1.0, 1.0), &device);
+    let random =
+        |size: &usize| Tensor::<1>::random([*size], Distribution::Uniform(-1.0, 1.0), &device).cast(dtype);
     let mut inputs: Vec<_> = operation.inputs.iter().map(random).collect();
     if backward {
         inputs = inputs.into_iter().map(Tensor::require_grad).collect();
@@ -117,7 +138,7 @@ async fn time(operation: &Operation, run: &Run, device: &Device, backward: bool,
 
 /// Reads one number, which waits for the tensor.
 async fn wait(tensor: Tensor<1>) {
-    let one = tensor.narrow(0, 0, 1);
+    let one = tensor.narrow(0, 0, 1).cast(FloatDType::F32);
     let read = one.into_data_async().await.ok().and_then(|data| data.try_into_vec::<f32>().ok());
     std::hint::black_box(read);
 }

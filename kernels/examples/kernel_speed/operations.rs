@@ -1,9 +1,9 @@
 //! The operations of EMmamba at the sizes of one window, with what they have to move and to compute.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::{leaky_relu, silu};
 use burn::tensor::module::conv3d;
 use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Tensor};
 use tu_kernels::conv::{ConvAlgorithm, conv_same_with};
 use tu_kernels::{
     ScanOrder, causal_conv_silu, gated_direction_sum, layer_norm_tokens, normalise_rows_rectified,
@@ -70,7 +70,10 @@ fn convolution(input: usize, output: usize, size_zyx: [usize; 3], kernel: [usize
         flop: [2 * weights * voxels, 4 * weights * voxels],
         ours: Box::new(move |x| {
             let (x, weight) = tensors(x);
-            conv_same_with(x, weight, ConvAlgorithm::Tiled).reshape([output * voxels])
+            // In f32 the tiled one everywhere; in half types matrix units win where a device has them.
+            let f32 = x.dtype() == DType::F32;
+            let algorithm = if f32 { ConvAlgorithm::Tiled } else { ConvAlgorithm::ByDevice };
+            conv_same_with(x, weight, algorithm).reshape([output * voxels])
         }),
         plain: Some(Box::new(move |x| {
             let (x, weight) = tensors(x);

@@ -1,5 +1,6 @@
 //! `tu-train finetune`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -64,6 +65,9 @@ pub(super) struct Options {
     /// Crops per step [default: 1]
     #[arg(long)]
     batch: Option<usize>,
+    /// Forward passes per step, --batch crops each; several devices share them [default: 1]
+    #[arg(long, value_name = "N")]
+    accumulate: Option<usize>,
     /// Shape of a crop in voxels; y and x multiples of 16 [default: 16,96,96]
     #[arg(long, value_name = "Z,Y,X")]
     crop: Option<Triple<usize>>,
@@ -93,15 +97,19 @@ pub(super) struct Options {
     resume: bool,
     #[command(flatten)]
     device: DeviceOption,
+    /// GPUs of this machine that share the passes of a step; make --accumulate a multiple of it
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN)]
+    devices: NonZeroUsize,
 }
 
 pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> {
-    let (device, choice) = options.device.open()?;
+    let (device, other_devices, choice) = options.device.open_several(options.devices)?;
     let config = settings(options)?;
     let train = TrainOptions {
         resume: options.resume,
         progress: !common.quiet,
         stop: StopSignal::of_process(),
+        other_devices,
         ..TrainOptions::default()
     };
     let outcome = finetune(&config, &options.out, &device, &train)?;
@@ -176,6 +184,7 @@ fn settings(options: &Options) -> anyhow::Result<FinetuneConfig> {
     set(&mut config.modules, options.modules);
     set(&mut config.steps, options.steps);
     set(&mut config.batch, options.batch);
+    set(&mut config.accumulate, options.accumulate);
     set(&mut config.crop_zyx, options.crop.map(|crop| crop.0));
     set(&mut config.optimiser.lr, options.lr);
     set(&mut config.seed, options.seed);

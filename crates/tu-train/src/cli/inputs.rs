@@ -1,5 +1,6 @@
 //! What several commands take: triples of numbers, models, raw volumes, devices.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -48,6 +49,15 @@ pub(super) struct DeviceOption {
 impl DeviceOption {
     pub(super) fn open(&self) -> anyhow::Result<(Device, DeviceChoice)> {
         Ok(self.device.open()?)
+    }
+
+    /// The first device, the others, and what they are.
+    pub(super) fn open_several(
+        &self,
+        count: NonZeroUsize,
+    ) -> anyhow::Result<(Device, Vec<Device>, DeviceChoice)> {
+        let (first, choice) = self.device.open()?;
+        Ok((first, choice.open_others(count.get() - 1)?, choice))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `tu-train pretrain`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -94,15 +95,19 @@ pub(super) struct Options {
     resume: bool,
     #[command(flatten)]
     device: DeviceOption,
+    /// GPUs of this machine that share the passes of a step; make --accumulate a multiple of it
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN)]
+    devices: NonZeroUsize,
 }
 
 pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> {
-    let (device, choice) = options.device.open()?;
+    let (device, other_devices, choice) = options.device.open_several(options.devices)?;
     let config = settings(options)?;
     let train = TrainOptions {
         resume: options.resume,
         progress: !common.quiet,
         stop: StopSignal::of_process(),
+        other_devices,
         ..TrainOptions::default()
     };
     let outcome = pretrain(&config, &options.out, &device, &train)?;

@@ -1,4 +1,4 @@
-//! Crops stacked into what one optimiser step consumes: input, affinity targets and per-element weights.
+//! Crops stacked into what one forward pass of a step consumes: input, affinity targets and per-element weights.
 //!
 //! Weighting (per sample, over all channels): q = clip(share of positive targets, 0.05, 0.99); if q > ½ positives weigh
 //! 1 and negatives q/(1−q), else positives (1−q)/q and negatives 1; a target of one class weighs 1. Ignored elements
@@ -46,7 +46,7 @@ impl std::fmt::Display for SampleOrigin {
     }
 }
 
-/// One step's worth of samples.
+/// The samples of one forward pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// Step it was drawn for.
@@ -119,8 +119,32 @@ impl Batch {
     /// # Errors
     /// Storage fails.
     pub fn draw(sampler: &Sampler, step: u64, size: usize, config: TargetConfig) -> Result<Self, DataError> {
-        let crops =
-            (0..size as u64).map(|sample| sampler.crop(step, sample)).collect::<Result<Vec<_>, _>>()?;
+        Self::of_samples(sampler, step, 0..size as u64, config)
+    }
+
+    /// Draws the batches of the forward passes of `step`, `size` samples each.
+    ///
+    /// # Errors
+    /// Storage fails.
+    pub fn draw_passes(
+        sampler: &Sampler,
+        step: u64,
+        size: usize,
+        passes: usize,
+        config: TargetConfig,
+    ) -> Result<Vec<Self>, DataError> {
+        let size = size as u64;
+        let samples = (0..passes as u64).map(|pass| pass * size..(pass + 1) * size);
+        samples.map(|samples| Self::of_samples(sampler, step, samples, config)).collect()
+    }
+
+    fn of_samples(
+        sampler: &Sampler,
+        step: u64,
+        samples: std::ops::Range<u64>,
+        config: TargetConfig,
+    ) -> Result<Self, DataError> {
+        let crops = samples.map(|sample| sampler.crop(step, sample)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::of_crops(crops, step, sampler.shape_zyx(), config))
     }
 

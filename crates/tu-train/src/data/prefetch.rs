@@ -1,32 +1,14 @@
 //! One thread prepares batches while the network works on the one before, through a queue of fixed length.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use super::batch::{Batch, TargetConfig};
-use super::{DataError, Sampler};
+use super::DataError;
 
 /// Batches prepared ahead, in step order.
-pub struct Prefetcher<T = Batch> {
+pub struct Prefetcher<T> {
     queue: Option<Receiver<Result<T, DataError>>>,
     worker: Option<JoinHandle<()>>,
-}
-
-impl Prefetcher {
-    /// Starts preparing the batches of steps `first..end`, at most `ahead` of them waiting.
-    ///
-    /// # Errors
-    /// The system gives no thread.
-    pub fn start(
-        sampler: Arc<Sampler>,
-        steps: std::ops::Range<u64>,
-        size: usize,
-        target: TargetConfig,
-        ahead: usize,
-    ) -> Result<Self, DataError> {
-        Self::of(steps, ahead, move |step| Batch::draw(&sampler, step, size, target))
-    }
 }
 
 impl<T: Send + 'static> Prefetcher<T> {

@@ -156,7 +156,8 @@ fn weights_decide_how_often_a_volume_is_drawn() {
 fn batches_prepared_ahead_are_those_drawn_in_order() {
     let target = TargetConfig { loss: LossKind::WeightedMse, ignore_unlabelled: false, widen_borders: true };
     let shared = Arc::new(sampler(geometric(), [4, 16, 16]));
-    let ahead = Prefetcher::start(Arc::clone(&shared), 5..9, 2, target, 2).unwrap();
+    let drawn = Arc::clone(&shared);
+    let ahead = Prefetcher::of(5..9, 2, move |step| Batch::draw(&drawn, step, 2, target)).unwrap();
     for step in 5..9 {
         assert_eq!(ahead.next_batch().unwrap(), Batch::draw(&shared, step, 2, target).unwrap());
     }

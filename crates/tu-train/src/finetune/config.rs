@@ -35,6 +35,9 @@ pub struct FinetuneConfig {
     pub loss: LossKind,
     /// Leaves voxels with label 0 out of the loss, and affinities that touch one. Default: false (background pairs are 0).
     pub ignore_unlabelled: bool,
+    /// Forward passes per step, `batch` crops each; several devices share them. Default: 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// Momentum of the moving average of the weights that is validated and written. Default: none, and the last weights are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
@@ -92,6 +95,7 @@ impl Default for FinetuneConfig {
             modules: Modules::All,
             loss: LossKind::WeightedMse,
             ignore_unlabelled: false,
+            accumulate: 1,
             ema: None,
             precision: Precision::F32,
             checkpoint_activations: false,
@@ -131,6 +135,10 @@ pub struct ValidationConfig {
     /// Agglomeration thresholds tried, in (0, 1). Default: 0.1, 0.2 … 0.9.
     #[serde(default = "default_thresholds")]
     pub thresholds: Vec<f32>,
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 fn default_methods() -> Vec<FragmentMethod> {
@@ -260,7 +268,7 @@ impl FinetuneConfig {
         if self.steps == 0 {
             return refuse("steps must be at least 1");
         }
-        check_crops(self.crop_zyx, self.batch)?;
+        check_crops(self.crop_zyx, self.batch.saturating_mul(self.accumulate))?;
         let sound = |i: usize| (1..=4096).contains(&self.tile_zyx[i]) && self.halo_zyx[i] <= 4096;
         let whole = |i: usize| (self.tile_zyx[i] + 2 * self.halo_zyx[i]).is_multiple_of(16);
         if !((0..3).all(sound) && whole(1) && whole(2)) {

@@ -17,9 +17,9 @@ use crate::data::{Batch, Prefetcher, Sampler, TargetConfig, TrainingVolume, Voxe
 use crate::metrics_log::{StepMetrics, ValidationMetrics};
 use crate::segment::Silent;
 use crate::training::{
-    AdamW, NamedGradients, Progress, RunLock, RunSettings, Session, Task, TrainError, TrainOptions,
-    TrainingState, WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model, optimise,
-    training_device, transfer,
+    AdamW, NamedGradients, Progress, Replica, RunLock, RunSettings, Session, Task, TrainError, TrainOptions,
+    TrainingState, WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model, optimise, share_out,
+    training_device, training_devices, transfer,
 };
 
 impl RunSettings for FinetuneConfig {
@@ -87,7 +87,9 @@ pub fn finetune(
     let sampler =
         Sampler::new(volumes, config.crop_zyx, config.augmentation.clone(), config.intensity, config.seed)?;
     let sampler = Arc::new(sampler);
+    let others = training_devices(&options.other_devices, config.precision, config.checkpoint_activations)?;
     let (mut trainer, first_step) = Trainer::start(config, run, &device, &sampler, checkpoint.as_ref())?;
+    trainer.other_devices = others;
     let mut session = Session::open(config, run, lock, first_step, Arc::clone(&sampler))?;
     let target = TargetConfig {
         loss: config.loss,
@@ -95,7 +97,9 @@ pub fn finetune(
         widen_borders: config.widen_borders,
     };
     let steps = first_step..session.end(options);
-    let batches = Prefetcher::start(sampler, steps, config.batch, target, 2)?;
+    let (size, passes) = (config.batch, config.accumulate);
+    let batches =
+        Prefetcher::of(steps, 2, move |step| Batch::draw_passes(&sampler, step, size, passes, target))?;
     let progress = Progress::new(config.steps, first_step, options.progress);
     if let Some(report) = &trainer.load_report {
         progress.say(report);
@@ -122,6 +126,8 @@ struct Trainer<'a> {
     config: &'a FinetuneConfig,
     run: &'a Path,
     device: Device,
+    /// Devices that share the passes of a step with it.
+    other_devices: Vec<Device>,
     model: EmMamba,
     metadata: ModelMetadata,
     optimiser: AdamW,
@@ -155,6 +161,9 @@ impl<'a> Trainer<'a> {
             .architecture
             .check_window(config.crop_zyx)
             .map_err(|e| TrainError::Config(format!("crop_zyx: {e}")))?;
+        if let Some(defect) = metadata.defect() {
+            return Err(TrainError::Config(format!("tile_zyx and halo_zyx: {defect}")));
+        }
         let (model, trained_parameters) = select_modules(model, config.modules)?;
         let model = model.with_precision(config.precision);
         let mut optimiser = AdamW::new(&config.optimiser, &model);
@@ -173,6 +182,7 @@ impl<'a> Trainer<'a> {
             config,
             run,
             device,
+            other_devices: Vec::new(),
             model,
             metadata,
             optimiser,
@@ -246,30 +256,65 @@ impl<'a> Trainer<'a> {
     }
 }
 
-impl Task for Trainer<'_> {
-    type Batch = Batch;
+/// What computes a pass on one device.
+struct Pass {
+    model: EmMamba,
+    device: Device,
+    loss: LossKind,
+}
 
-    fn step(&mut self, batch: Batch) -> Result<StepMetrics, TrainError> {
+impl Replica for Pass {
+    fn on(&self, device: &Device) -> Self {
+        Self { model: self.model.clone().fork(device), device: device.clone(), loss: self.loss }
+    }
+}
+
+impl Pass {
+    /// `share` times the loss of a batch, and its gradients.
+    fn run(&self, batch: &Batch, share: f64) -> Result<(f64, NamedGradients), TrainError> {
+        let step = batch.step;
+        let t = BatchTensors::new(batch.clone(), &self.device);
+        let logits = self.model.forward_logits(t.input);
+        let loss = loss_of_logits(self.loss, logits, t.affinities, t.weights, t.normaliser);
+        let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
+        let mut gradients = loss.backward();
+        let value = loss
+            .try_into_scalar::<f32>()
+            .map_err(|e| TrainError::Device(format!("computing the loss of step {step} ({e:?})")))?;
+        if !value.is_finite() {
+            return Err(TrainError::NotFinite { step, what: "loss", samples: batch.describe() });
+        }
+        Ok((f64::from(value), NamedGradients::take(&self.model, &mut gradients)))
+    }
+}
+
+impl Task for Trainer<'_> {
+    type Batch = Vec<Batch>;
+
+    fn step(&mut self, passes: Vec<Batch>) -> Result<StepMetrics, TrainError> {
         let started = Instant::now();
         let config = self.config;
-        let step = batch.step;
-        let voxels = batch.input.len() as f64;
-        let samples = batch.describe();
-        let t = BatchTensors::new(batch, &self.device);
-        let logits = self.model.forward_logits(t.input);
-        let loss = loss_of_logits(config.loss, logits, t.affinities, t.weights, t.normaliser);
-        let mut gradients = loss.backward();
-        let value = f64::from(
-            loss.try_into_scalar::<f32>()
-                .map_err(|e| TrainError::Device(format!("computing the loss of step {step} ({e:?})")))?,
-        );
-        if !value.is_finite() {
-            return Err(TrainError::NotFinite { step, what: "loss", samples });
-        }
-        let gradients = NamedGradients::take(&self.model, &mut gradients);
+        let step = passes.first().map_or(0, |batch| batch.step);
+        let voxels = passes.iter().map(|batch| batch.input.len()).sum::<usize>() as f64;
+        let share = 1.0 / passes.len().max(1) as f64;
+        let first = Pass { model: self.model.clone(), device: self.device.clone(), loss: config.loss };
+        let plain = self.device.clone().without_autodiff();
+        let (mut value, mut gradients) = (0.0, NamedGradients::default());
+        share_out(
+            first,
+            &self.other_devices,
+            passes.len(),
+            |pass, index| pass.run(&passes[index], share),
+            |(loss, found)| {
+                value += loss;
+                gradients.add(found.on(&plain));
+                Ok(())
+            },
+        )?;
+        let samples = || passes.iter().map(Batch::describe).collect::<Vec<_>>().join("; ");
         let span = (step, config.steps);
         let update =
-            optimise(&mut self.model, &mut self.optimiser, gradients, &config.optimiser, span, || samples)?;
+            optimise(&mut self.model, &mut self.optimiser, gradients, &config.optimiser, span, samples)?;
         self.average = self.average.take().map(|average| average.follow(&self.model, step + 1));
         let seconds = started.elapsed().as_secs_f64();
         Ok(StepMetrics {

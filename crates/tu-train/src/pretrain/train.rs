@@ -21,6 +21,7 @@ use crate::metrics_log::{StepMetrics, ValidationMetrics};
 use crate::training::{
     AdamW, Progress, RunLock, Session, Task, TrainError, TrainOptions, TrainingState, WeightAverage,
     checkpoint_file, find_checkpoint, from_safetensors, is_due, load_model, to_safetensors, training_device,
+    training_devices,
 };
 
 /// What a run came to.
@@ -60,7 +61,9 @@ pub fn pretrain(
     let lock = RunLock::take(run)?;
     let checkpoint = find_checkpoint(&folder, run, options.resume)?;
     let sampler = Arc::new(sampler_of(&config)?);
+    let others = training_devices(&options.other_devices, config.precision, config.checkpoint_activations)?;
     let (mut trainer, first_step) = Trainer::start(&config, run, &device, &sampler, checkpoint.as_ref())?;
+    trainer.other_devices = others;
     let mut session = Session::open(&config, run, lock, first_step, Arc::clone(&sampler))?;
     let drawn = config.clone();
     let batches = Prefetcher::of(first_step..session.end(options), 2, move |step| {
@@ -113,6 +116,8 @@ struct Trainer<'a> {
     config: &'a PretrainConfig,
     run: &'a Path,
     context: ObjectiveContext,
+    /// Devices that share the passes of a step with the context's.
+    other_devices: Vec<Device>,
     model: PretrainingNetwork,
     metadata: ModelMetadata,
     optimiser: AdamW,
@@ -169,8 +174,19 @@ impl<'a> Trainer<'a> {
         let codes = PositionTable::new(&grid, config.heads.width);
         let context = ObjectiveContext { grid, codes, device: device.clone() };
         let shown = ShownCrop::draw(sampler, config)?;
-        let trainer =
-            Self { config, run, context, model, metadata, optimiser, average, target, shown, load_report };
+        let trainer = Self {
+            config,
+            run,
+            context,
+            other_devices: Vec::new(),
+            model,
+            metadata,
+            optimiser,
+            average,
+            target,
+            shown,
+            load_report,
+        };
         Ok((trainer, first_step))
     }
 

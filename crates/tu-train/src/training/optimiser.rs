@@ -76,6 +76,12 @@ impl NamedGradients {
         }
     }
 
+    /// The gradients on another device.
+    #[must_use]
+    pub fn on(self, device: &Device) -> Self {
+        Self(self.0.into_iter().map(|(id, gradient)| (id, gradient.to_device(device))).collect())
+    }
+
     /// Whether a parameter has a gradient.
     #[must_use]
     pub fn has(&self, id: ParamId) -> bool {

@@ -19,6 +19,8 @@ pub struct TrainOptions {
     pub stop: StopSignal,
     /// Ends the run early, saved, after this step.
     pub stop_after: Option<u64>,
+    /// Further devices, which share the forward passes of a step with the run's own.
+    pub other_devices: Vec<Device>,
 }
 
 /// The checkpoint to go on from; a folder with checkpoints is refused unless it is to be resumed.

@@ -24,6 +24,15 @@ pub(crate) fn training_device(
     Ok(if checkpoint_activations { device.gradient_checkpointing() } else { device })
 }
 
+/// [`training_device`] of further devices.
+pub(crate) fn training_devices(
+    devices: &[Device],
+    precision: Precision,
+    checkpoint_activations: bool,
+) -> Result<Vec<Device>, TrainError> {
+    devices.iter().map(|device| training_device(device, precision, checkpoint_activations)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

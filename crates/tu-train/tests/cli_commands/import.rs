@@ -60,6 +60,30 @@ fn an_imported_model_segments_a_volume() {
     assert_eq!(bench.open("a.zarr").channels(), 3);
 }
 
+/// Both kinds: a network that gives affinities keeps its head, a pretrained one gets a fresh one.
+#[test]
+fn an_imported_model_is_fine_tuned() {
+    let bench = empty();
+    // Five slices of tokens at the deepest of scales that halve z: 16 × 80 × 32 voxels are the fewest.
+    bench.ok(&["phantom", "--out", "phantom.zarr", "--shape", "16,80,32"]);
+    for (name, fresh_head) in [("official_micro.pth", false), ("official_micro_autoregressive.pth", true)] {
+        let (model, run) = (format!("{name}.safetensors"), format!("{name}.run"));
+        bench.ok(&["import", "--from", &fixture(name), "--out", &model, "--voxel-nm", "20,20,20"]);
+        let volumes = ["--raw", "phantom.zarr/raw", "--labels", "phantom.zarr/labels", "--init", &model];
+        let steps = ["--crop", "16,80,32", "--steps", "1", "--validate-every", "0", "--device", "cpu"];
+        let arguments = [&["finetune", "--out", &run], &volumes[..], &steps[..]].concat();
+        // Before the first step, not when the model is to be written.
+        bench.fails(&arguments, &["tile_zyx", "multiple of 16"]);
+        std::fs::write(bench.path("tile.toml"), "tile_zyx = [16, 80, 32]\nhalo_zyx = [0, 0, 0]\n").unwrap();
+        let made = bench.json(&[&arguments[..], &["--config", "tile.toml"]].concat());
+        assert_eq!(made["trained_parameters"], made["parameters"]);
+        assert!(made["loss"].as_f64().is_some_and(f64::is_finite));
+        let about = bench.json(&["info", &format!("{run}/model.safetensors")]);
+        assert_eq!(about["metadata"]["architecture"]["out_channels"], 3, "{fresh_head}");
+        assert_eq!(about["metadata"]["architecture"]["residual"], false);
+    }
+}
+
 #[test]
 fn an_incomplete_checkpoint_is_reported_and_fails_without_a_file() {
     // The name of one tensor is changed where the pickle states it; the checksum of the pickle is made right again.

@@ -2,15 +2,17 @@
 
 use std::time::Instant;
 
-use burn::tensor::Tensor;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 
-use super::super::objective::{dbmim, next, next_all, random};
-use super::super::{MicroBatch, ObjectiveWeights, PretrainBatch, byol};
+use super::super::byol::{self, ByolTarget};
+use super::super::objective::{ObjectiveContext, dbmim, next, next_all, random};
+use super::super::{MicroBatch, ObjectiveWeights, PretrainBatch, PretrainConfig, PretrainingNetwork};
 use super::Trainer;
 use crate::metrics_log::{ObjectiveMetrics, StepMetrics, TermMetrics};
-use crate::training::{NamedGradients, TrainError, optimise, target_momentum};
+use crate::training::{NamedGradients, Replica, TrainError, optimise, share_out, target_momentum};
 
-/// Losses of a step before weighting, averaged over its forward passes, and the gradients of their weighted sum.
+/// Losses of a step or one of its passes before weighting, each times its share, and the gradients of their weighted sum.
 #[derive(Default)]
 struct Accumulated {
     gradients: NamedGradients,
@@ -22,6 +24,43 @@ struct Accumulated {
     masked_share: f64,
 }
 
+impl Accumulated {
+    /// Adds a later pass; gradients go to `device`.
+    fn add(&mut self, pass: Self, device: &Device) {
+        self.gradients.add(pass.gradients.on(device));
+        for (sum, loss) in self.tokens.iter_mut().zip(pass.tokens) {
+            *sum += loss;
+        }
+        self.byol += pass.byol;
+        self.spread += pass.spread;
+        self.policy += pass.policy;
+        self.masked_share += pass.masked_share;
+    }
+
+    fn is_finite(&self) -> bool {
+        self.tokens.iter().chain([&self.byol, &self.policy]).all(|loss| loss.is_finite())
+    }
+}
+
+/// What computes a pass on one device.
+struct Pass<'a> {
+    config: &'a PretrainConfig,
+    context: ObjectiveContext,
+    model: PretrainingNetwork,
+    target: Option<ByolTarget>,
+}
+
+impl Replica for Pass<'_> {
+    fn on(&self, device: &Device) -> Self {
+        Self {
+            config: self.config,
+            context: ObjectiveContext { device: device.clone(), ..self.context.clone() },
+            model: self.model.clone().fork(device),
+            target: self.target.clone().map(|target| target.fork(device)),
+        }
+    }
+}
+
 impl Trainer<'_> {
     /// One optimiser step over all forward passes of a batch.
     pub(super) fn optimiser_step(&mut self, batch: &PretrainBatch) -> Result<StepMetrics, TrainError> {
@@ -29,13 +68,28 @@ impl Trainer<'_> {
         let (config, step) = (self.config, batch.step);
         let weights = config.weights_at(step);
         let mut sum = Accumulated::default();
-        let share = 1.0 / batch.micro_batches.len().max(1) as f64;
-        for micro in &batch.micro_batches {
-            self.accumulate(micro, weights, share, &mut sum)?;
-            if sum.tokens.iter().chain([&sum.byol, &sum.policy]).any(|loss| !loss.is_finite()) {
-                return Err(TrainError::NotFinite { step, what: "loss", samples: batch.describe() });
-            }
-        }
+        let passes = &batch.micro_batches;
+        let share = 1.0 / passes.len().max(1) as f64;
+        let first = Pass {
+            config,
+            context: self.context.clone(),
+            model: self.model.clone(),
+            target: self.target.clone(),
+        };
+        let plain = self.context.device.clone().without_autodiff();
+        share_out(
+            first,
+            &self.other_devices,
+            passes.len(),
+            |pass, index| pass.run(&passes[index], weights, share),
+            |found| {
+                sum.add(found, &plain);
+                if sum.is_finite() {
+                    return Ok(());
+                }
+                Err(TrainError::NotFinite { step, what: "loss", samples: batch.describe() })
+            },
+        )?;
         let gradients = std::mem::take(&mut sum.gradients);
         let span = (step, config.steps);
         let update =
@@ -84,16 +138,19 @@ impl Trainer<'_> {
             tokens_per_second: crops_per_second * self.context.grid.tokens() as f64,
         }
     }
+}
 
-    /// Adds losses and gradients of one micro-batch. Each view has a backward pass of its own: the gradient of a sum is the
+impl Pass<'_> {
+    /// Losses and gradients of one micro-batch. Each view has a backward pass of its own: the gradient of a sum is the
     /// sum of gradients, and only one view's activations are held at a time.
-    fn accumulate(
+    fn run(
         &self,
         micro: &MicroBatch,
         weights: ObjectiveWeights,
         share: f64,
-        sum: &mut Accumulated,
-    ) -> Result<(), TrainError> {
+    ) -> Result<Accumulated, TrainError> {
+        let mut found = Accumulated::default();
+        let sum = &mut found;
         if let Some(view) = &micro.masked {
             let loss = random::loss(&self.context, &self.model.network, micro, view);
             sum.tokens[0] += share * scalar(&loss)?;
@@ -139,7 +196,7 @@ impl Trainer<'_> {
                 self.backward(&total, sum);
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     fn backward(&self, loss: &Tensor<1>, sum: &mut Accumulated) {

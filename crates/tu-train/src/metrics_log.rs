@@ -1,6 +1,5 @@
 //! `metrics.jsonl`: one JSON object per line, appended as training goes. `kind` is `step`, `validation` or
-//! `replacement`. The same
-//! numbers go into an event file for TensorBoard.
+//! `replacement`. The same numbers go into an event file for TensorBoard.
 
 mod tensorboard;
 

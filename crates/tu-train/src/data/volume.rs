@@ -1,5 +1,7 @@
-//! A volume that crops are drawn from: raw voxels and, for fine-tuning, labels, over a region of interest. What fits
-//! the memory bound is read once; the rest is read crop by crop, chunks used lately from memory. Reading past the region reflects at its border.
+//! A volume that crops are drawn from: raw voxels and, for fine-tuning, labels, over a region of interest.
+//!
+//! What fits the memory bound is read once; the rest is read crop by crop, chunks used lately from memory. Reading past
+//! the region reflects at its border.
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

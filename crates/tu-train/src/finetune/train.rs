@@ -291,7 +291,7 @@ impl Pass {
 impl Task for Trainer<'_> {
     type Batch = Vec<Batch>;
 
-    fn step(&mut self, passes: Vec<Batch>) -> Result<StepMetrics, TrainError> {
+    fn step(&mut self, passes: Vec<Batch>, data_wait_seconds: f64) -> Result<StepMetrics, TrainError> {
         let started = Instant::now();
         let config = self.config;
         let step = passes.first().map_or(0, |batch| batch.step);
@@ -324,7 +324,7 @@ impl Task for Trainer<'_> {
             gradient_norm: update.gradient_norm,
             seconds,
             voxels_per_second: voxels / seconds.max(1e-9),
-            data_wait_seconds: 0.0,
+            data_wait_seconds,
             objectives: None,
         })
     }

@@ -220,8 +220,8 @@ impl<'a> Trainer<'a> {
 impl Task for Trainer<'_> {
     type Batch = PretrainBatch;
 
-    fn step(&mut self, batch: PretrainBatch) -> Result<StepMetrics, TrainError> {
-        self.optimiser_step(&batch)
+    fn step(&mut self, batch: PretrainBatch, data_wait_seconds: f64) -> Result<StepMetrics, TrainError> {
+        self.optimiser_step(&batch, data_wait_seconds)
     }
 
     fn observe(&mut self, done: u64, progress: &Progress) -> Result<Option<ValidationMetrics>, TrainError> {

@@ -22,8 +22,8 @@ pub(crate) trait Task {
     /// What a step consumes.
     type Batch: Send + 'static;
 
-    /// One optimiser step.
-    fn step(&mut self, batch: Self::Batch) -> Result<StepMetrics, TrainError>;
+    /// One optimiser step; the metrics tell how long it waited for its batch.
+    fn step(&mut self, batch: Self::Batch, data_wait_seconds: f64) -> Result<StepMetrics, TrainError>;
 
     /// Looks at the network after `done` steps, where that is due; a validation is logged.
     fn observe(&mut self, done: u64, progress: &Progress) -> Result<Option<ValidationMetrics>, TrainError>;
@@ -99,8 +99,7 @@ impl<'a, S: RunSettings> Session<'a, S> {
         while done < end && !options.stop.is_raised() {
             let asked = Instant::now();
             let batch = batches.next_batch()?;
-            let data_wait_seconds = asked.elapsed().as_secs_f64();
-            let metrics = StepMetrics { data_wait_seconds, ..task.step(batch)? };
+            let metrics = task.step(batch, asked.elapsed().as_secs_f64())?;
             done = metrics.step;
             for replacement in self.sampler.take_replacements(done) {
                 replaced += 1;

@@ -63,7 +63,11 @@ impl Replica for Pass<'_> {
 
 impl Trainer<'_> {
     /// One optimiser step over all forward passes of a batch.
-    pub(super) fn optimiser_step(&mut self, batch: &PretrainBatch) -> Result<StepMetrics, TrainError> {
+    pub(super) fn optimiser_step(
+        &mut self,
+        batch: &PretrainBatch,
+        data_wait_seconds: f64,
+    ) -> Result<StepMetrics, TrainError> {
         let started = Instant::now();
         let (config, step) = (self.config, batch.step);
         let weights = config.weights_at(step);
@@ -109,7 +113,7 @@ impl Trainer<'_> {
             gradient_norm: update.gradient_norm,
             seconds,
             voxels_per_second: per_second * config.crop_zyx.iter().product::<usize>() as f64,
-            data_wait_seconds: 0.0,
+            data_wait_seconds,
             objectives: Some(objectives),
         })
     }

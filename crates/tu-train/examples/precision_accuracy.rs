@@ -1,22 +1,21 @@
-//! What half precision costs in accuracy: affinities and segments of a labelled region in every type, against f32.
+//! What half precision costs in accuracy: affinities of a tile and segments of a labelled region in every type, against
+//! f32.
 //!
 //! ```text
 //! cargo run --release -p tu-train --example precision_accuracy -- MODEL RAW LABELS z0:z1,y0:y1,x0:x1 [--device cpu]
 //! ```
 //!
-//! Segments are made with the model's own post-processing.
+//! Segments are those of `tu-train segment` with the model's own post-processing.
 
 #![allow(clippy::print_stdout, reason = "a measurement talks to the person who runs it")]
 
 use std::time::Instant;
 
 use tu_model::{Network, Precision};
-use tu_segment::{TileGrid, quantise_affinity};
-use tu_train::data::VolumeEntry;
+use tu_segment::{Contingency, TileGrid, quantise_affinity};
 use tu_train::device::DeviceChoice;
-use tu_train::finetune::{Validation, ValidationConfig};
-use tu_train::roi::RoiSpec;
-use tu_train::segment::Silent;
+use tu_train::roi::{Roi, RoiSpec};
+use tu_train::segment::{SegmentOptions, Silent, TileInput, segment};
 use tu_volume::{Region, Volume};
 
 type Failure = Box<dyn std::error::Error>;
@@ -45,16 +44,10 @@ fn main() -> Result<(), Failure> {
     let volume = Volume::open(raw)?;
     let roi = roi.parse::<RoiSpec>()?.resolve(raw, volume.shape_zyx())?;
 
-    let metadata = network(Precision::F32)?.metadata;
-    let mut entry = VolumeEntry::labelled(raw, labels);
-    (entry.begin_zyx, entry.end_zyx) = (Some(roi.begin_zyx), Some(roi.end_zyx));
-    let mut config = ValidationConfig::new(entry);
-    config.methods = vec![metadata.fragment_method];
-    config.scorings = vec![metadata.scoring];
-    config.thresholds = vec![metadata.threshold];
-    let validation = Validation::open(&config)?;
+    let truth = Volume::open(labels)?.read_u64(&roi.region())?;
+    let folder = tempfile::tempdir()?;
 
-    println!("{model}, {roi} of {raw}, {choice}");
+    println!("{model}, region {roi}, {choice}");
     println!(
         "type   max |Δ|  mean |Δ|  bins that differ  VOI split  VOI merge     VOI  ARAND  change of VOI  seconds"
     );
@@ -66,9 +59,12 @@ fn main() -> Result<(), Failure> {
         }
         let network = network(precision)?;
         let started = Instant::now();
-        let results = validation.run(&network, &Silent)?;
+        let output = folder.path().join(format!("{precision}.zarr")).to_string_lossy().into_owned();
+        let segments = segments(&network, &volume, roi, output)?;
         let seconds = started.elapsed().as_secs_f64();
-        let scores = results.first().ok_or("no setting was scored")?.scores;
+        let mut contingency = Contingency::new();
+        contingency.add(&segments, &truth);
+        let scores = contingency.scores();
         let affinities = affinities(&network, &volume)?;
         let (exact, voi) = &*exact.get_or_insert_with(|| (affinities.clone(), scores.voi));
         let differences = exact.iter().zip(&affinities).map(|(a, b)| f64::from((a - b).abs()));
@@ -92,6 +88,29 @@ fn main() -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// What `tu-train segment` writes.
+fn segments(network: &Network, volume: &Volume, roi: Roi, output: String) -> Result<Vec<u64>, Failure> {
+    let metadata = &network.metadata;
+    let options = SegmentOptions {
+        grid: TileGrid::new(volume.shape_zyx(), metadata.tile_zyx, metadata.halo_zyx)?,
+        roi,
+        fragment_method: metadata.fragment_method,
+        scoring: metadata.scoring,
+        threshold: metadata.threshold,
+        output,
+        fragments_output: None,
+        affinities_output: None,
+        voxel_nm_zyx: volume.voxel_nm_zyx(),
+        voxel_offset_zyx: volume.voxel_offset_zyx(),
+        identity: serde_json::Map::new(),
+        resume: false,
+        workers: 1,
+    };
+    segment(&TileInput::Network { network, raw: volume }, &options, &Silent)?;
+    let written = Volume::open(&options.output)?;
+    Ok(written.read_u64(&written.region())?)
 }
 
 /// Affinities of the tile in the middle of a volume, `[3, z, y, x]`.

@@ -24,7 +24,7 @@ const END: &str = "<!-- measured: end -->";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Run only benchmarks whose `part/name` contains this, as in `browser/`, `native/kernel_speed`.
+    /// Run only benchmarks whose `part/name` contains this, as in `browser/`, `native/kernel_speed`, and keep the others.
     #[arg(long)]
     only: Option<String>,
     /// Print, but leave BENCHMARKS.md as it is.
@@ -52,7 +52,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         bail!("no benchmark matches; there are {}", names.join(", "));
     }
     build(workspace)?;
-    let mut measured = format!("\n{}\n", machine()?);
+    let machine = machine()?;
+    let mut measured: Vec<(&str, String)> = Vec::new();
     let mut failed = Vec::new();
     for (name, benchmark) in chosen {
         println!("── {name}");
@@ -61,7 +62,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             failed.push(name.as_str());
             format!("failed: {error:#}")
         });
-        measured += &format!("\n### {name}\n\n```text\n{}\n```\n", printed.trim_end());
+        measured.push((name, format!("### {name}\n\n```text\n{}\n```\n", printed.trim_end())));
     }
     if !failed.is_empty() {
         bail!("BENCHMARKS.md stays as it is: {} failed", failed.join(", "));
@@ -69,13 +70,20 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.dry_run {
         return Ok(());
     }
-    if options.only.is_some() {
-        println!("Only a part was measured: BENCHMARKS.md stays as it is");
-        return Ok(());
-    }
     let path = workspace.path("BENCHMARKS.md");
     let page = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    std::fs::write(&path, replace(&page, &measured)?)?;
+    let mut sections = Vec::new();
+    if options.only.is_some() {
+        sections = kept(&page, &machine)?;
+    }
+    for (name, text) in measured {
+        match sections.iter_mut().find(|(known, _)| known == name) {
+            Some(section) => section.1 = text,
+            None => sections.push((name.to_owned(), text)),
+        }
+    }
+    let texts: Vec<String> = sections.into_iter().map(|(_, text)| text).collect();
+    std::fs::write(&path, replace(&page, &format!("\n{machine}\n\n{}", texts.join("\n")))?)?;
     println!("Refreshed {}", path.display());
     Ok(())
 }
@@ -136,11 +144,33 @@ fn machine() -> Result<String> {
     Ok(format!("Machine: {}, {cores} cores, {}, {}.", model.trim(), std::env::consts::OS, compiler.trim()))
 }
 
-fn replace(page: &str, measured: &str) -> Result<String> {
+/// What is in front of the measured part, the part, and what is behind it.
+fn parts(page: &str) -> Result<(&str, &str, &str)> {
     let (head, rest) =
         page.split_once(BEGIN).with_context(|| format!("BENCHMARKS.md has no line {BEGIN}"))?;
-    let (_, tail) = rest.split_once(END).with_context(|| format!("BENCHMARKS.md has no line {END}"))?;
+    let (measured, tail) =
+        rest.split_once(END).with_context(|| format!("BENCHMARKS.md has no line {END}"))?;
+    Ok((head, measured, tail))
+}
+
+fn replace(page: &str, measured: &str) -> Result<String> {
+    let (head, _, tail) = parts(page)?;
     Ok(format!("{head}{BEGIN}\n{measured}\n{END}{tail}"))
+}
+
+/// The sections that are there, by name; those of another machine are not mixed with this one's.
+fn kept(page: &str, machine: &str) -> Result<Vec<(String, String)>> {
+    let (_, measured, _) = parts(page)?;
+    let mut sections = measured.split("\n### ");
+    let found = sections.next().unwrap_or_default().trim();
+    if found != machine {
+        bail!("BENCHMARKS.md was measured elsewhere ({found}): run all benchmarks, or --dry-run");
+    }
+    let section = |text: &str| {
+        let name = text.lines().next().unwrap_or_default().to_owned();
+        (name, format!("### {}\n", text.trim_end()))
+    };
+    Ok(sections.map(section).collect())
 }
 
 #[cfg(test)]
@@ -153,5 +183,18 @@ mod tests {
         let new = replace(&page, "new").unwrap();
         assert_eq!(new, format!("# Title\n\n{BEGIN}\nnew\n{END}\n\nNotes\n"));
         assert!(replace("# Title", "new").is_err());
+    }
+
+    #[test]
+    fn sections_are_found_by_name_and_kept_as_they_are() {
+        let page = format!(
+            "{BEGIN}\n\nMachine: m.\n\n### a/b\n\n```text\n1\n```\n\n### a/c\n\n```text\n2\n```\n\n{END}\n"
+        );
+        let sections = kept(&page, "Machine: m.").unwrap();
+        let names: Vec<&str> = sections.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a/b", "a/c"]);
+        let texts: Vec<String> = sections.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(replace(&page, &format!("\nMachine: m.\n\n{}", texts.join("\n"))).unwrap(), page);
+        assert!(kept(&page, "Machine: other.").unwrap_err().to_string().contains("elsewhere"));
     }
 }

@@ -203,7 +203,7 @@ pub(crate) fn browser_kernel_speed(workspace: &Workspace) -> Result<String> {
         .env("WASM_BINDGEN_TEST_TIMEOUT", "1800");
     let printed = shell::printed(&mut command)?;
     let from = printed
-        .find("WebGPU, ")
+        .find("WebAssembly, ")
         .with_context(|| format!("the measuring test printed no table: {printed}"))?;
     let table = printed[from..]
         .lines()

@@ -133,7 +133,8 @@ fn causal_conv(l: usize, e: usize, order: ScanOrder) -> Operation {
         }),
         plain: Some(Box::new(move |x| {
             let visited = transpose(x[0].clone().reshape([1, l, e]), order.slices());
-            let padded = Tensor::cat(vec![Tensor::zeros([1, TAPS - 1, e], &visited.device()), visited], 1);
+            let start = Tensor::<3>::zeros([1, TAPS - 1, e], &visited.device()).cast(visited.dtype());
+            let padded = Tensor::cat(vec![start, visited], 1);
             let weight = x[1].clone().reshape([e, TAPS]);
             let mut sum = x[2].clone().reshape([1, 1, e]);
             for tap in 0..TAPS {

@@ -18,7 +18,8 @@
 //! | Autodiff | `autodiff` | [`scan`]: one graph node, states recomputed in the backward pass |
 //!
 //! The other operations have modules of their own, built alike: [`layer_norm`] turns a volume into tokens,
-//! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks.
+//! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks,
+//! [`projection`] maps channels in both.
 //!
 //! [`mod@reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
 
@@ -39,6 +40,7 @@ pub mod gate;
 pub mod layer_norm;
 pub mod norm;
 mod precision;
+pub mod projection;
 #[cfg(feature = "autodiff")]
 mod recompute;
 pub mod reference;
@@ -51,4 +53,5 @@ pub use conv::conv_same;
 pub use gate::gated_direction_sum;
 pub use layer_norm::layer_norm_tokens;
 pub use norm::{normalise_rows, normalise_rows_rectified};
+pub use projection::project;
 pub use scan::{ScanOrder, ScanShape, selective_scan};

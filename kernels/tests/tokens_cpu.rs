@@ -3,11 +3,13 @@
 #![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
 mod common;
 use burn::tensor::{DType, Device, Tensor, read_sync};
+use common::projection::{ProjectionCase, projection_cases};
 use common::tokens::{
     ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
 };
-use common::{error, tensor, uniform, values};
-use tu_kernels::{ScanOrder, causal_conv_silu, gated_direction_sum, layer_norm_tokens};
+use common::{HALF_TYPES, error, rounded, tensor, uniform, values};
+use tu_kernels::projection::Layout;
+use tu_kernels::{ScanOrder, causal_conv_silu, gated_direction_sum, layer_norm_tokens, project};
 
 fn cpu() -> Device {
     Device::flex()
@@ -33,6 +35,13 @@ fn layer_normalisations_agree_with_f64_for_every_shape() {
         read_sync(check(&case, &cpu(), 2e-5));
     }
     read_sync(check(&NormCase::new([1, 48, 70], [1.0, 1000.0]), &cpu(), 1e-3));
+}
+
+#[test]
+fn projections_agree_with_f64_for_every_shape_and_layout() {
+    for case in projection_cases() {
+        read_sync(check(&case, &cpu(), 1e-5));
+    }
 }
 
 /// The reference is derived by hand; differences of its values are not.
@@ -66,6 +75,9 @@ fn the_gradients_of_the_references_are_differences_of_their_values() {
     }
     check_reference(&GateCase::new([2, 6, 2], 2));
     check_reference(&NormCase::new([2, 5, 3], [1.0, 0.0]));
+    for layouts in [[Layout::Volume, Layout::Tokens], [Layout::Tokens, Layout::Volume]] {
+        check_reference(&ProjectionCase::new([2, 5, 3, 4], layouts, true));
+    }
 }
 
 #[test]
@@ -74,12 +86,13 @@ fn what_is_not_finite_goes_where_f64_has_it() {
         let mut conv = ConvCase::new([2, 30, 18], 4, ScanOrder::InterSlice { slices: 5 });
         let mut gate = GateCase::new([2, 30, 18], 5);
         let mut norm = NormCase::new([2, 18, 40], [1.0, 0.0]);
+        let mut map = ProjectionCase::new([2, 4, 3, 9], [Layout::Tokens, Layout::Volume], true);
         for input in 0..5 {
-            for changed in [0, 17] {
+            for changed in [0, 2] {
                 let with = |inputs: Vec<&mut Vec<f64>>| {
                     inputs.into_iter().nth(input).map(|values| core::mem::replace(&mut values[changed], bad))
                 };
-                let plain = (conv.clone(), gate.clone(), norm.clone());
+                let plain = (conv.clone(), gate.clone(), norm.clone(), map.clone());
                 if with(conv.inputs()).is_some() {
                     read_sync(check_not_finite(&conv, &cpu()));
                 }
@@ -89,7 +102,10 @@ fn what_is_not_finite_goes_where_f64_has_it() {
                 if with(norm.inputs()).is_some() {
                     read_sync(check_not_finite(&norm, &cpu()));
                 }
-                (conv, gate, norm) = plain;
+                if with(map.inputs()).is_some() {
+                    read_sync(check_not_finite(&map, &cpu()));
+                }
+                (conv, gate, norm, map) = plain;
             }
         }
     }
@@ -109,11 +125,13 @@ fn a_constant_token_becomes_the_bias() {
 fn two_runs_are_equal_in_every_bit_whatever_the_number_of_threads() {
     let conv = ConvCase::new([2, 3000, 18], 4, ScanOrder::InterSlice { slices: 6 });
     let (gate, norm) = (GateCase::new([2, 300, 18], 6), NormCase::new([2, 18, 3000], [1.0, 0.0]));
+    let projection = ProjectionCase::new([2, 30, 20, 5000], [Layout::Tokens, Layout::Volume], true);
     let runs = [1, 2, 3].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             read_sync(async {
-                let found = [conv.run(&cpu()).await, gate.run(&cpu()).await, norm.run(&cpu()).await];
+                let mut found = [conv.run(&cpu()).await, gate.run(&cpu()).await, norm.run(&cpu()).await];
+                found[0].extend(projection.run(&cpu()).await);
                 found.concat().concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
             })
         })
@@ -143,6 +161,8 @@ fn swapped_axes_are_read_in_their_logical_order() {
     let ones = Tensor::ones([12], &cpu());
     let norm = |x| layer_norm_tokens(x, ones.clone(), ones.clone());
     assert_eq!(read(norm(of(1))), read(norm(scattered(of(1)))));
+    let map = |x| project(x, weight.clone().swap_dims(0, 1), None, Layout::Tokens, Layout::Tokens);
+    assert_eq!(read(map(of(1))), read(map(scattered(of(1)))));
 }
 
 #[test]
@@ -153,6 +173,25 @@ fn half_precision_inputs_are_computed_in_f32() {
     let v = causal_conv_silu(half(&case.x), weight, bias, case.order);
     assert_eq!(v.dtype(), DType::F16);
     assert!(error(&read_sync(values(v.cast(DType::F32))), &case.reference()[0]) < 5e-3);
+}
+
+#[test]
+fn projections_of_half_types_are_those_of_the_rounded_inputs() {
+    let case = ProjectionCase::new([2, 9, 7, 50], [Layout::Volume, Layout::Tokens], true);
+    for (dtype, last_bit) in HALF_TYPES {
+        let mut case = case.clone();
+        case.inputs().into_iter().for_each(|values| *values = rounded(values, dtype));
+        let bias = case.bias.clone().unwrap();
+        let y = project(
+            tensor::<3>(&case.x, [2, 9, 50], &cpu()).cast(dtype),
+            tensor::<2>(&case.weight, [7, 9], &cpu()).cast(dtype),
+            Some(tensor::<1>(&bias, [7], &cpu()).cast(dtype)),
+            Layout::Volume,
+            Layout::Tokens,
+        );
+        assert_eq!(y.dtype(), dtype.into());
+        assert!(error(&read_sync(values(y.cast(DType::F32))), &case.reference()[0]) < last_bit);
+    }
 }
 
 #[test]
@@ -173,6 +212,8 @@ fn an_empty_sequence_stays_empty() {
     assert_eq!(v.dims(), [2, 0, 3]);
     assert_eq!(gated_direction_sum(empty(), empty(), empty(), empty(), 1).dims(), [2, 0, 3]);
     assert_eq!(layer_norm_tokens(empty().swap_dims(1, 2), bias(), bias()).dims(), [2, 0, 3]);
+    let map = project(empty(), Tensor::zeros([4, 3], &cpu()), None, Layout::Tokens, Layout::Volume);
+    assert_eq!(map.dims(), [2, 4, 0]);
 }
 
 #[test]

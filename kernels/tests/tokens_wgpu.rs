@@ -3,6 +3,7 @@
 mod common;
 use burn::tensor::{Device, read_sync};
 use common::adapter::{adapter, poison};
+use common::projection::projection_cases;
 use common::tokens::{
     ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
 };
@@ -36,6 +37,15 @@ fn layer_normalisations_agree_with_f64_for_every_shape() {
         read_sync(check(&case, &device, 2e-5));
     }
     read_sync(check(&NormCase::new([1, 48, 70], [1.0, 1000.0]), &device, 1e-3));
+}
+
+#[test]
+fn projections_agree_with_f64_for_every_shape_and_layout() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for case in projection_cases() {
+        read_sync(check(&case, &device, 1e-5));
+    }
 }
 
 /// More cubes than WebGPU allows along one axis.

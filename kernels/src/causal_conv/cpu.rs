@@ -10,8 +10,9 @@ use super::CausalConvGradients;
 use crate::ScanOrder;
 use crate::cpu::lanes::{load, store};
 use crate::cpu::math::{multiply_add, sigmoid_with};
+use crate::cpu::output::filled;
 use crate::cpu::simd::{Level, for_every_level};
-use crate::cpu::tasks::{PIECE, fill, map_over};
+use crate::cpu::tasks::{PIECE, map_over};
 use crate::cpu::{LANES, Lanes};
 
 /// Taps of published networks; loops over them are unrolled.
@@ -94,17 +95,15 @@ fn by_tap(inputs: &ConvSlices) -> Vec<f32> {
 
 /// v `[B, L, E]` in visiting order, on all threads.
 pub fn forward(inputs: &ConvSlices) -> Vec<f32> {
-    let mut v = vec![0.0; inputs.x.len()];
-    if v.is_empty() {
-        return v;
+    if inputs.x.is_empty() {
+        return Vec::new();
     }
     let (level, weight, zeros) = (Level::detect(), by_tap(inputs), vec![0.0; inputs.channels]);
     let rows = Rows { inputs, weight: &weight, zeros: &zeros };
     let per_piece = (PIECE / inputs.channels).max(1);
-    fill(&mut v, per_piece * inputs.channels, |first, piece| {
+    filled(inputs.x.len(), per_piece * inputs.channels, |first, piece| {
         convolve(level, rows, first / inputs.channels, piece);
-    });
-    v
+    })
 }
 
 for_every_level! {

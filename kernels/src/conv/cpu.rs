@@ -12,6 +12,8 @@
 //! on the number of threads.
 
 use super::{ConvShape, lanes};
+use crate::cpu::output::{NewPlanes, filled, planes};
+use crate::cpu::tasks::for_each;
 
 impl ConvShape {
     /// Row stride of a padded plane.
@@ -50,22 +52,22 @@ pub fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f32> {
     let [d, h, width] = shape.size_zyx;
     let [kz, ky, kx] = shape.kernel_zyx;
     let (stride, plane, out_plane) = (shape.stride(), shape.padded_plane(), shape.output_plane());
-    let mut x_padded = vec![0.0; shape.batch * shape.input * d * plane];
-    for_each_chunk(&mut x_padded, plane, |p, chunk| pad(&x[p * h * width..], chunk, shape));
-    let mut gy_padded = vec![0.0; shape.batch * shape.output * d * out_plane];
-    for_each_chunk(&mut gy_padded, out_plane, |p, chunk| {
+    let x_padded = filled(shape.batch * shape.input * d * plane, plane, |first, padded| {
+        pad(&x[first / plane * h * width..], padded, shape);
+    });
+    let gy_padded = filled(shape.batch * shape.output * d * out_plane, out_plane, |first, chunk| {
         for row in 0..h {
-            let from = (p * h + row) * width;
+            let from = (first / out_plane * h + row) * width;
             chunk[row * stride..row * stride + width].copy_from_slice(&gy[from..from + width]);
         }
     });
     let tile = lanes::weight_tile(kx);
     let blocks = shape.output.div_ceil(tile.channels);
     let pair = shape.taps() * tile.channels;
-    // [block][input][tap][channel of the block]
-    let mut packed = vec![0.0; blocks * shape.input * pair];
     let planes = Planes { x: &x_padded, gy: &gy_padded, plane, out_plane };
-    for_each_chunk(&mut packed, pair, |task, sums| {
+    // [block][input][tap][channel of the block]
+    let packed = filled(blocks * shape.input * pair, pair, |first, sums| {
+        let task = first / pair;
         let (block, input) = (task / shape.input, task % shape.input);
         let first = block * tile.channels;
         for dz in 0..kz {
@@ -140,11 +142,9 @@ fn convolve(x: &[f32], packed: &[f32], shape: &ConvShape) -> Vec<f32> {
     let [d, h, width] = shape.size_zyx;
     let [kz, ky, kx] = shape.kernel_zyx;
     let tile = lanes::value_tile();
-    let mut y = vec![0.0; shape.batch * shape.output * shape.voxels()];
-    let rows = PlaneRows::new(&mut y, h * width);
     let plane_shape =
         lanes::PlaneShape { kernel_yx: [ky, kx], stride: shape.stride(), plane: shape.output_plane() };
-    for_each_index(shape.batch * d, |task| {
+    let task = |y: &NewPlanes, task: usize| {
         let (b, z) = (task / d, task % d);
         let sources: Vec<(usize, usize)> = (0..kz)
             .filter_map(|dz| (z + dz).checked_sub(kz / 2).filter(|s| *s < d).map(|s| (dz, s)))
@@ -176,15 +176,17 @@ fn convolve(x: &[f32], packed: &[f32], shape: &ConvShape) -> Vec<f32> {
             let first = block * tile.channels;
             for o in first..(first + tile.channels).min(shape.output) {
                 let from = &out[(o - first) * shape.output_plane()..];
-                rows.write((b * shape.output + o) * d + z, |plane| {
+                y.write((b * shape.output + o) * d + z, |plane| {
                     for (row, target) in plane.chunks_exact_mut(width).enumerate() {
                         target.copy_from_slice(&from[row * shape.stride()..][..width]);
                     }
                 });
             }
         }
-    });
-    y
+    };
+    planes(shape.batch * shape.output * d, h * width, |y| {
+        for_each(shape.batch * d, |index| task(y, index));
+    })
 }
 
 /// Copies a plane into the middle of a zero-bordered one.
@@ -196,43 +198,6 @@ fn pad(plane: &[f32], padded: &mut [f32], shape: &ConvShape) {
         let at = (row + ky / 2) * stride + kx / 2;
         padded[at..at + width].copy_from_slice(&plane[row * width..(row + 1) * width]);
     }
-}
-
-/// Planes of one buffer, each handed to the one task that computes it.
-struct PlaneRows<'a> {
-    planes: Vec<std::sync::Mutex<&'a mut [f32]>>,
-}
-
-impl<'a> PlaneRows<'a> {
-    fn new(values: &'a mut [f32], plane: usize) -> Self {
-        Self { planes: values.chunks_exact_mut(plane).map(std::sync::Mutex::new).collect() }
-    }
-
-    fn write(&self, index: usize, fill: impl FnOnce(&mut [f32])) {
-        // A poisoned lock only says that another plane's task panicked; that panic is already on its way.
-        let mut plane = self.planes[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        fill(&mut plane);
-    }
-}
-
-fn for_each_index(count: usize, task: impl Fn(usize) + Sync + Send) {
-    #[cfg(not(target_arch = "wasm32"))]
-    {
-        use rayon::prelude::*;
-        (0..count).into_par_iter().for_each(task);
-    }
-    #[cfg(target_arch = "wasm32")]
-    (0..count).for_each(task);
-}
-
-fn for_each_chunk(values: &mut [f32], chunk: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
-    #[cfg(not(target_arch = "wasm32"))]
-    {
-        use rayon::prelude::*;
-        values.par_chunks_mut(chunk).enumerate().for_each(|(i, c)| task(i, c));
-    }
-    #[cfg(target_arch = "wasm32")]
-    values.chunks_mut(chunk).enumerate().for_each(|(i, c)| task(i, c));
 }
 
 #[cfg(test)]

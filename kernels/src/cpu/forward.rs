@@ -1,27 +1,27 @@
 //! The scan itself.
 
 use super::math::{exp_with, multiply_add, softplus_with};
+use super::output::filled;
 use super::simd::{Level, for_every_level};
-use super::tasks::{PIECE, Plan, Task, fill, map};
+use super::tasks::{PIECE, Plan, Task, map};
 use super::{LANES, Lanes, ScanSlices};
 
 /// `y` `[B, L, E]` of a scan, on all threads.
 pub fn forward(inputs: &ScanSlices) -> Vec<f32> {
     let level = Level::detect();
     let shape = inputs.shape;
-    let mut y = vec![0.0; shape.tokens_by_channels()];
-    if y.is_empty() {
-        return y;
+    if shape.tokens_by_channels() == 0 {
+        return Vec::new();
     }
     let steps = softplus_of(level, inputs.delta);
     let plan = Plan::new(shape);
     let parts = map(plan.tasks(), |index| {
-        let mut part = vec![[0.0; LANES]; shape.length];
+        let mut part = Vec::with_capacity(shape.length);
         scan_block(level, inputs, &steps, &plan.task(index), &mut part);
         part
     });
     let rows = (PIECE / shape.channels).max(1);
-    fill(&mut y, rows * shape.channels, |first, piece| {
+    filled(shape.tokens_by_channels(), rows * shape.channels, |first, piece| {
         for (row, y) in piece.chunks_exact_mut(shape.channels).enumerate() {
             let token = first / shape.channels + row;
             let u = &inputs.u[token * shape.channels..][..shape.channels];
@@ -38,15 +38,14 @@ pub fn forward(inputs: &ScanSlices) -> Vec<f32> {
                 }
             }
         }
-    });
-    y
+    })
 }
 
 /// `softplus` of every element.
 pub(super) fn softplus_of(level: Level, delta: &[f32]) -> Vec<f32> {
-    let mut steps = vec![0.0; delta.len()];
-    fill(&mut steps, PIECE, |first, piece| softplus_piece(level, &delta[first..first + piece.len()], piece));
-    steps
+    filled(delta.len(), PIECE, |first, piece| {
+        softplus_piece(level, &delta[first..first + piece.len()], piece);
+    })
 }
 
 for_every_level! {
@@ -61,16 +60,17 @@ fn softplus_body<const FUSED: bool>(delta: &[f32], steps: &mut [f32]) {
 }
 
 for_every_level! {
-    /// Adds one task's states into `y[token][lane]`.
-    fn scan_block = scan_body(inputs: &ScanSlices, steps: &[f32], task: &Task, y: &mut [Lanes])
+    /// Appends one task's sum of states for every token, `[token][lane]`.
+    fn scan_block = scan_body(inputs: &ScanSlices, steps: &[f32], task: &Task, y: &mut Vec<Lanes>)
 }
 
 #[inline(always)]
-fn scan_body<const FUSED: bool>(inputs: &ScanSlices, steps: &[f32], task: &Task, y: &mut [Lanes]) {
+fn scan_body<const FUSED: bool>(inputs: &ScanSlices, steps: &[f32], task: &Task, y: &mut Vec<Lanes>) {
     let shape = inputs.shape;
     let a = task.load_a(inputs.a, shape.states);
     let mut h = vec![[0.0f32; LANES]; task.states.len()];
-    for (t, y) in y.iter_mut().enumerate() {
+    // not `extend`: its closure would be compiled for the target's baseline
+    for t in 0..shape.length {
         let token = task.sequence * shape.length + t;
         let step = task.load(steps, shape.channels, token);
         let u = task.load(inputs.u, shape.channels, token);
@@ -91,6 +91,6 @@ fn scan_body<const FUSED: bool>(inputs: &ScanSlices, steps: &[f32], task: &Task,
             }
             *h = state;
         }
-        *y = sum;
+        y.push(sum);
     }
 }

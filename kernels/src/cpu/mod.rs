@@ -13,6 +13,7 @@ mod flex;
 mod forward;
 pub(crate) mod lanes;
 pub(crate) mod math;
+pub(crate) mod output;
 pub(crate) mod simd;
 pub(crate) mod tasks;
 

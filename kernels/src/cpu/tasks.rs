@@ -117,6 +117,19 @@ pub(super) fn map<R>(count: usize, f: impl Fn(usize) -> R) -> Vec<R> {
     (0..count).map(f).collect()
 }
 
+/// `f(0)`, `f(1)`, …, on all threads.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn for_each(count: usize, f: impl Fn(usize) + Sync + Send) {
+    use rayon::iter::{IntoParallelIterator, ParallelIterator};
+    (0..count).into_par_iter().for_each(f);
+}
+
+/// `f(0)`, `f(1)`, …
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn for_each(count: usize, f: impl Fn(usize)) {
+    (0..count).for_each(f);
+}
+
 /// `f` of every item, in the order of the items, computed on all threads.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn map_over<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync + Send) -> Vec<R> {

@@ -4,8 +4,9 @@ use super::GateGradients;
 use crate::ScanOrder;
 use crate::cpu::lanes::{load, store};
 use crate::cpu::math::{multiply_add, sigmoid_with};
+use crate::cpu::output::filled;
 use crate::cpu::simd::{Level, for_every_level};
-use crate::cpu::tasks::{PIECE, fill, map_over};
+use crate::cpu::tasks::{PIECE, map_over};
 use crate::cpu::{LANES, Lanes};
 
 /// The inputs as contiguous slices of `[B, L, E]`, see [`gated_direction_sum`](crate::gated_direction_sum()).
@@ -59,11 +60,9 @@ fn sum([forward, backward, slice]: [&[f32]; 3], at: usize) -> Lanes {
 /// The gated sum `[B, L, E]`, on all threads.
 pub fn forward(inputs: &GateSlices) -> Vec<f32> {
     let level = Level::detect();
-    let mut out = vec![0.0; inputs.z.len()];
-    fill(&mut out, inputs.tokens_per_piece() * inputs.channels, |first, piece| {
+    filled(inputs.z.len(), inputs.tokens_per_piece() * inputs.channels, |first, piece| {
         gate(level, inputs, first / inputs.channels, piece);
-    });
-    out
+    })
 }
 
 for_every_level! {
@@ -141,13 +140,11 @@ fn differentiate_body<const FUSED: bool>(
 /// Rows of `[B, L, E]` in visiting order.
 fn visit(inputs: &GateSlices, rows: &[f32], order: ScanOrder) -> Vec<f32> {
     let GateSlices { length, channels, .. } = *inputs;
-    let mut visited = vec![0.0; rows.len()];
-    fill(&mut visited, inputs.tokens_per_piece() * channels, |first, piece| {
+    filled(rows.len(), inputs.tokens_per_piece() * channels, |first, piece| {
         for (row, out) in piece.chunks_exact_mut(channels).enumerate() {
             let row = first / channels + row;
             let from = row / length * length + order.token(row % length, length);
             out.copy_from_slice(&rows[from * channels..][..channels]);
         }
-    });
-    visited
+    })
 }

@@ -6,6 +6,7 @@
 
 use super::{EPSILON, LayerNormGradients};
 use crate::cpu::math::multiply_add;
+use crate::cpu::output::filled_by_block;
 use crate::cpu::simd::{Level, for_every_level};
 use crate::cpu::tasks::{PIECE, map_over};
 
@@ -23,19 +24,11 @@ fn tokens_per_stretch(channels: usize) -> usize {
 /// y `[B, L, C]` of `x [B, C, L]` with `length` L, on all threads.
 pub fn forward(x: &[f32], weight: &[f32], bias: &[f32], length: usize) -> Vec<f32> {
     let (level, channels) = (Level::detect(), weight.len());
-    let mut y = vec![0.0; x.len()];
-    if y.is_empty() {
-        return y;
-    }
-    let mut stretches = Vec::new();
-    let volumes = x.chunks_exact(channels * length).zip(y.chunks_exact_mut(channels * length));
-    for (x, y) in volumes {
-        let tokens = tokens_per_stretch(channels);
-        let pieces = y.chunks_mut(tokens * channels).enumerate();
-        stretches.extend(pieces.map(|(i, y)| (x, i * tokens, y)));
-    }
-    map_over(stretches, |(x, first, y)| normalise(level, x, weight, bias, first, y));
-    y
+    let volume = channels * length;
+    filled_by_block(x.len(), volume, tokens_per_stretch(channels) * channels, |first, y| {
+        let start = first / volume * volume;
+        normalise(level, &x[start..][..volume], weight, bias, (first - start) / channels, y);
+    })
 }
 
 /// Copies the tokens from `first` on of `x [C, L]`, at most 32, further ones 0.

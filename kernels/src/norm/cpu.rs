@@ -4,7 +4,9 @@
 //! enough for rows of millions, and in one order whatever the number of threads.
 
 use super::{EPSILON, NormGradients};
+use crate::cpu::output::filled;
 use crate::cpu::simd::{Level, for_every_level};
+use crate::cpu::tasks::fill;
 
 const LANES: usize = 16;
 const BLOCK: usize = 4096;
@@ -12,16 +14,14 @@ const BLOCK: usize = 4096;
 /// φ(x̂ + shortcut) of rows of `n` values; φ multiplies what is not above 0 by `slope`.
 pub fn forward(x: &[f32], shortcut: Option<&[f32]>, slope: f32, n: usize) -> Vec<f32> {
     let level = Level::detect();
-    let mut y = vec![0.0; x.len()];
-    for_each_row(&mut y, n, |row, y| {
-        let x = &x[row * n..][..n];
+    filled(x.len(), n, |first, y| {
+        let x = &x[first..][..n];
         let moments = moments(level, x);
         match shortcut {
             None => rectify(level, x, moments, slope, y),
-            Some(shortcut) => add_and_rectify(level, x, &shortcut[row * n..][..n], moments, slope, y),
+            Some(shortcut) => add_and_rectify(level, x, &shortcut[first..][..n], moments, slope, y),
         }
-    });
-    y
+    })
 }
 
 /// Gradients of `Σ y ⊙ y_grad`, with `y` what [`forward`] gave for the same `x` and `slope`.
@@ -34,12 +34,11 @@ pub fn gradients(
     with_shortcut: bool,
 ) -> NormGradients<Vec<f32>> {
     let level = Level::detect();
-    let mut found = vec![0.0; x.len()];
-    for_each_row(&mut found, n, |row, g| {
-        pass(level, &y[row * n..][..n], &y_grad[row * n..][..n], slope, g);
+    let mut found = filled(x.len(), n, |first, g| {
+        pass(level, &y[first..][..n], &y_grad[first..][..n], slope, g);
     });
     let shortcut = with_shortcut.then(|| found.clone());
-    for_each_row(&mut found, n, |row, g| differentiate(level, &x[row * n..][..n], g));
+    fill(&mut found, n, |first, g| differentiate(level, &x[first..][..n], g));
     NormGradients { x: found, shortcut }
 }
 
@@ -184,16 +183,6 @@ fn sum_of(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
         total += f64::from(rest) + lanes.iter().map(|v| f64::from(*v)).sum::<f64>();
     }
     total
-}
-
-fn for_each_row(values: &mut [f32], n: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
-    #[cfg(not(target_arch = "wasm32"))]
-    {
-        use rayon::prelude::*;
-        values.par_chunks_mut(n.max(1)).enumerate().for_each(|(row, v)| task(row, v));
-    }
-    #[cfg(target_arch = "wasm32")]
-    values.chunks_mut(n.max(1)).enumerate().for_each(|(row, v)| task(row, v));
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub(crate) mod convolution;
 #[cfg(feature = "autodiff")]
 pub(crate) mod normalisation;
 #[cfg(feature = "autodiff")]
+pub(crate) mod projection;
+#[cfg(feature = "autodiff")]
 pub(crate) mod tokens;
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};

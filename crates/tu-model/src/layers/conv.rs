@@ -9,7 +9,8 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::module::conv3d;
 use burn::tensor::ops::ConvOptions;
-use tu_kernels::conv_same;
+use tu_kernels::projection::Layout;
+use tu_kernels::{conv_same, project};
 
 use crate::initialiser::Initialiser;
 
@@ -88,15 +89,10 @@ impl Conv {
     fn product(&self, x: Tensor<5>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let [out, ..] = self.weight.dims();
-        let weight = self.weight.val().cast(x.dtype()).reshape([1, out, c]);
-        let y = weight.matmul(x.reshape([b, c, d * h * w])).reshape([b, out, d, h, w]);
-        match &self.bias {
-            Some(bias) => {
-                let bias = bias.val().cast(y.dtype());
-                y + bias.reshape([1, out, 1, 1, 1])
-            }
-            None => y,
-        }
+        let weight = self.weight.val().cast(x.dtype()).reshape([out, c]);
+        let bias = self.bias.as_ref().map(|bias| bias.val().cast(x.dtype()));
+        let x = x.reshape([b, c, d * h * w]);
+        project(x, weight, bias, Layout::Volume, Layout::Volume).reshape([b, out, d, h, w])
     }
 
     /// Gathers each (1, ky, kx) patch into the channel axis, then multiplies.

@@ -4,6 +4,8 @@ use burn::module::{Module, Param};
 #[cfg(feature = "flex")]
 use burn::tensor::Device;
 use burn::tensor::Tensor;
+use tu_kernels::project;
+use tu_kernels::projection::Layout;
 
 use crate::initialiser::Initialiser;
 
@@ -22,14 +24,19 @@ impl Linear {
         Self { weight: init.kaiming([output, input], input), bias: None }
     }
 
-    /// `[B, L, in]` to `[B, L, out]`.
+    /// Tokens `[B, L, in]` to tokens `[B, L, out]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [out, _] = self.weight.dims();
-        let y = product(x, self.weight.val());
-        match &self.bias {
-            Some(bias) => y + bias.val().reshape([1, 1, out]),
-            None => y,
-        }
+        self.forward_as(x, Layout::Tokens)
+    }
+
+    /// Tokens `[B, L, in]` to a volume `[B, out, L]`.
+    pub fn forward_to_volume(&self, x: Tensor<3>) -> Tensor<3> {
+        self.forward_as(x, Layout::Volume)
+    }
+
+    fn forward_as(&self, x: Tensor<3>, to: Layout) -> Tensor<3> {
+        let bias = self.bias.as_ref().map(Param::val);
+        project(x, self.weight.val(), bias, Layout::Tokens, to)
     }
 
     /// `[B, L, in]` to outputs of the given sizes, one after the other, `[B, L, size]` each. For maps without bias.
@@ -37,15 +44,16 @@ impl Linear {
     /// On the CPU a product for each: slices of one product would have to be copied. Elsewhere one product, because
     /// burn's kernels for few columns cost as much as for many.
     pub fn split<const N: usize>(&self, x: Tensor<3>, sizes: [usize; N]) -> [Tensor<3>; N] {
+        let tokens = |x, weight| project(x, weight, None, Layout::Tokens, Layout::Tokens);
         let mut start = 0;
         let mut next = |size: usize| {
             start += size;
             start - size
         };
         if on_cpu(&x) {
-            return sizes.map(|size| product(x.clone(), self.weight.val().narrow(0, next(size), size)));
+            return sizes.map(|size| tokens(x.clone(), self.weight.val().narrow(0, next(size), size)));
         }
-        let whole = product(x, self.weight.val());
+        let whole = tokens(x, self.weight.val());
         let [b, l, _] = whole.dims();
         // flattened, so that the slice is copied once here and not by every kernel that reads it
         sizes.map(|size| {
@@ -60,10 +68,4 @@ fn on_cpu(x: &Tensor<3>) -> bool {
     return x.device().without_autodiff() == Device::flex();
     #[cfg(not(feature = "flex"))]
     return false;
-}
-
-/// `x [B, L, in]` times `weight [out, in]`, `[B, L, out]`.
-fn product(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
-    let ([b, l, c], [out, _]) = (x.dims(), weight.dims());
-    x.reshape([b * l, c]).matmul(weight.transpose()).reshape([b, l, out])
 }

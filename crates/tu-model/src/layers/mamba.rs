@@ -94,14 +94,14 @@ impl TomMamba {
         }
     }
 
-    /// `[B, L, C]` to `[B, L, C]`; `slices` divides L.
+    /// Tokens `[B, L, C]` to a volume `[B, C, L]`; `slices` divides L.
     pub fn forward(&self, tokens: Tensor<3>, slices: usize) -> Tensor<3> {
         let [width, _] = self.in_proj.weight.dims();
         let [x, z] = self.in_proj.split(tokens, [width / 2; 2]);
         let forward = self.forward_direction.forward(x.clone(), ScanOrder::Forward);
         let backward = self.backward_direction.forward(x.clone(), ScanOrder::Backward);
         let slice = self.slice_direction.forward(x, ScanOrder::InterSlice { slices });
-        self.out_proj.forward(gated_direction_sum(forward, backward, slice, z, slices))
+        self.out_proj.forward_to_volume(gated_direction_sum(forward, backward, slice, z, slices))
     }
 }
 
@@ -136,8 +136,7 @@ impl MambaLayer {
         let [b, c, d, h, w] = x.dims();
         let slices = if self.nslices == 0 { d } else { self.nslices };
         let tokens = self.norm.tokens_of(x.clone().cast(FloatDType::F32).reshape([b, c, d * h * w]));
-        let mixed = self.mamba.forward(tokens, slices);
-        let volume = mixed.swap_dims(1, 2).reshape([b, c, d, h, w]).cast(x.dtype());
+        let volume = self.mamba.forward(tokens, slices).reshape([b, c, d, h, w]).cast(x.dtype());
         if self.residual { x + volume } else { volume }
     }
 }

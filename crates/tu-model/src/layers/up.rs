@@ -5,6 +5,8 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use tu_kernels::project;
+use tu_kernels::projection::Layout;
 
 use super::res_block::ResBlock;
 use crate::initialiser::Initialiser;
@@ -29,8 +31,8 @@ impl TransposedConv {
         let [b, c, d, h, w] = x.dims();
         let [_, out, kz, ky, kx] = self.weight.dims();
         let weight = self.weight.val().cast(x.dtype());
-        let weight = weight.reshape([c, out * kz * ky * kx]).transpose().unsqueeze::<3>();
-        let taps = weight.matmul(x.reshape([b, c, d * h * w]));
+        let weight = weight.reshape([c, out * kz * ky * kx]).transpose();
+        let taps = project(x.reshape([b, c, d * h * w]), weight, None, Layout::Volume, Layout::Volume);
         taps.reshape([b * out, kz, ky, kx, d, h, w]).permute([0, 4, 1, 5, 2, 6, 3]).reshape([
             b,
             out,

@@ -19,7 +19,7 @@
 //!
 //! The other operations have modules of their own, built alike: [`layer_norm`] turns a volume into tokens,
 //! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks,
-//! [`projection`] maps channels in both.
+//! [`projection`] maps channels in both, and [`gelu`](mod@gelu) is the activation between two such maps.
 //!
 //! [`mod@reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
 
@@ -37,6 +37,7 @@ pub mod cube;
 #[cfg(feature = "flex")]
 mod flex_tensor;
 pub mod gate;
+pub mod gelu;
 pub mod layer_norm;
 pub mod norm;
 mod precision;
@@ -51,6 +52,7 @@ pub mod selfcheck;
 pub use causal_conv::causal_conv_silu;
 pub use conv::conv_same;
 pub use gate::gated_direction_sum;
+pub use gelu::gelu;
 pub use layer_norm::layer_norm_tokens;
 pub use norm::{normalise_rows, normalise_rows_rectified};
 pub use projection::project;

@@ -5,6 +5,7 @@
 #![cfg(all(target_arch = "wasm32", feature = "webgpu", feature = "flex", feature = "autodiff"))]
 mod common;
 use burn::tensor::Device;
+use common::gelu::gelu_cases;
 use common::projection::projection_cases;
 use common::tokens::{check, conv_cases, gate_cases, norm_cases};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -20,6 +21,9 @@ async fn check_all(device: &Device) {
     }
     for case in norm_cases() {
         check(&case, device, 2e-5).await;
+    }
+    for case in gelu_cases() {
+        check(&case, device, 2e-6).await;
     }
     for case in projection_cases() {
         check(&case, device, 1e-5).await;

@@ -5,8 +5,8 @@ mod common;
 use burn::tensor::{Device, Tensor, read_sync};
 use common::{tensor, uniform, values};
 use tu_kernels::{
-    ScanOrder, causal_conv_silu, conv_same, gated_direction_sum, layer_norm_tokens, normalise_rows_rectified,
-    selective_scan,
+    ScanOrder, causal_conv_silu, conv_same, gated_direction_sum, gelu, layer_norm_tokens,
+    normalise_rows_rectified, selective_scan,
 };
 
 const DEPTH: usize = 2;
@@ -25,7 +25,7 @@ fn gradients(device: &Device) -> Vec<Vec<f32>> {
     let one = one.require_grad();
     let rows = |volume: Tensor<5>| volume.reshape([CHANNELS, LENGTH]);
     let y = normalise_rows_rectified(rows(conv_same(x.clone(), w.clone())), None, 0.01);
-    let y = normalise_rows_rectified(y, Some(rows(x.clone())), 0.0);
+    let y = gelu(normalise_rows_rectified(y, Some(rows(x.clone())), 0.0));
     let tokens = layer_norm_tokens(y.reshape([1, CHANNELS, LENGTH]), one.clone(), one.clone());
     let directions =
         [ScanOrder::Forward, ScanOrder::Backward, ScanOrder::InterSlice { slices: DEPTH }].map(|order| {

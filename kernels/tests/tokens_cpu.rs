@@ -3,13 +3,14 @@
 #![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
 mod common;
 use burn::tensor::{DType, Device, Tensor, read_sync};
+use common::gelu::{GeluCase, gelu_cases};
 use common::projection::{ProjectionCase, projection_cases};
 use common::tokens::{
     ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
 };
 use common::{HALF_TYPES, error, rounded, tensor, uniform, values};
 use tu_kernels::projection::Layout;
-use tu_kernels::{ScanOrder, causal_conv_silu, gated_direction_sum, layer_norm_tokens, project};
+use tu_kernels::{ScanOrder, causal_conv_silu, gated_direction_sum, gelu, layer_norm_tokens, project};
 
 fn cpu() -> Device {
     Device::flex()
@@ -44,6 +45,13 @@ fn projections_agree_with_f64_for_every_shape_and_layout() {
     }
 }
 
+#[test]
+fn gelus_agree_with_f64() {
+    for case in gelu_cases() {
+        read_sync(check(&case, &cpu(), 1e-6));
+    }
+}
+
 /// The reference is derived by hand; differences of its values are not.
 fn check_reference<T: TokenCase + Clone>(case: &T) {
     let value = |case: &mut T| {
@@ -75,6 +83,7 @@ fn the_gradients_of_the_references_are_differences_of_their_values() {
     }
     check_reference(&GateCase::new([2, 6, 2], 2));
     check_reference(&NormCase::new([2, 5, 3], [1.0, 0.0]));
+    check_reference(&GeluCase::new(9));
     for layouts in [[Layout::Volume, Layout::Tokens], [Layout::Tokens, Layout::Volume]] {
         check_reference(&ProjectionCase::new([2, 5, 3, 4], layouts, true));
     }
@@ -192,6 +201,17 @@ fn projections_of_half_types_are_those_of_the_rounded_inputs() {
         assert_eq!(y.dtype(), dtype.into());
         assert!(error(&read_sync(values(y.cast(DType::F32))), &case.reference()[0]) < last_bit);
     }
+}
+
+#[test]
+fn gelus_go_to_their_limits_and_keep_nan() {
+    let of = |x: f32| read_sync(values(gelu(Tensor::<1>::from_floats([x], &cpu()))))[0];
+    assert_eq!((of(0.0), of(f32::INFINITY), of(40.0), of(-40.0)), (0.0, f32::INFINITY, 40.0, 0.0));
+    assert!(of(f32::NAN).is_nan());
+    let half = gelu(Tensor::<1>::from_floats([1.5], &cpu()).cast(DType::F16));
+    assert_eq!(half.dtype(), DType::F16);
+    assert!((read_sync(values(half.cast(DType::F32)))[0] - 1.399_789).abs() < 1e-3);
+    assert_eq!(gelu(Tensor::<2>::zeros([0, 3], &cpu())).dims(), [0, 3]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod common;
 use burn::tensor::{Device, read_sync};
 use common::adapter::{adapter, poison};
+use common::gelu::gelu_cases;
 use common::projection::projection_cases;
 use common::tokens::{
     ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
@@ -45,6 +46,17 @@ fn projections_agree_with_f64_for_every_shape_and_layout() {
     poison(&device);
     for case in projection_cases() {
         read_sync(check(&case, &device, 1e-5));
+    }
+}
+
+#[test]
+fn gelus_agree_with_f64_in_one_launch_each_way() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for case in gelu_cases() {
+        let before = launches();
+        read_sync(check(&case, &device, 2e-6));
+        assert_eq!(launches() - before, 2 * tu_kernels::gelu::cube::LAUNCHES);
     }
 }
 

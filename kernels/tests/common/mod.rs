@@ -7,6 +7,8 @@ pub(crate) mod adapter;
 #[cfg(feature = "autodiff")]
 pub(crate) mod convolution;
 #[cfg(feature = "autodiff")]
+pub(crate) mod gelu;
+#[cfg(feature = "autodiff")]
 pub(crate) mod normalisation;
 #[cfg(feature = "autodiff")]
 pub(crate) mod projection;

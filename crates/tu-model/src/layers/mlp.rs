@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::gelu;
+use tu_kernels::gelu;
 
 use super::conv::Conv;
 use crate::initialiser::Initialiser;

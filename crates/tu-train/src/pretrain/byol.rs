@@ -11,9 +11,9 @@
 //! channels (LayerNorm), since a batch holds few crops (Richemond et al. 2020 do without batch statistics as well).
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use tu_kernels::gelu;
 use tu_model::EmMamba;
 use tu_model::initialiser::Initialiser;
 use tu_model::layers::Linear;

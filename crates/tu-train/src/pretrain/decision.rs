@@ -14,11 +14,12 @@
 //! workers; here one synchronous update per step serves, and voxels alone are reconstructed.
 
 use burn::module::{Module, ParamId};
-use burn::tensor::activation::{gelu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use tu_kernels::gelu;
 use tu_model::initialiser::Initialiser;
 use tu_model::layers::Linear;
 use tu_model::layers::norm::LayerNorm;

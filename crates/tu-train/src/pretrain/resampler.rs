@@ -10,7 +10,8 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::activation::softmax;
+use tu_kernels::gelu;
 use tu_model::initialiser::Initialiser;
 use tu_model::layers::Linear;
 use tu_model::layers::norm::LayerNorm;

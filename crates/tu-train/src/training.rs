@@ -39,4 +39,4 @@ pub(crate) use run_lock::RunLock;
 pub(crate) use session::{Session, Task, optimise};
 pub(crate) use settings::{check_crops, is_f32, named_architecture, read_settings, settings_toml};
 pub(crate) use share_out::{Replica, share_out};
-pub(crate) use training_device::{training_device, training_devices};
+pub(crate) use training_device::TrainingDevices;

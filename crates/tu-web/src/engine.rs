@@ -84,7 +84,8 @@ impl Engine {
     /// `precision` is `f32` or `f16`: the type of volumes within the network. `f16` is taken where the GPU has 16-bit
     /// floats (`shader-f16`) and computes right with them; f32 elsewhere.
     ///
-    /// Returns the model's metadata with the number of `parameters` and the `precision` taken.
+    /// Returns the model's metadata with the number of `parameters`, the `precision` taken and, where that is not the one
+    /// asked for, the reason as `precision_refused`.
     ///
     /// # Errors
     /// Throws `argument`, `model_hash`, `model_file`, `tile_too_large`, `gpu_wrong` or `device`.
@@ -111,29 +112,14 @@ impl Engine {
             )
             .into());
         }
-        let load = |device: &Device| {
-            Network::from_bytes(&bytes, device)
-                .map_err(|e| Failure::lasting("model_file", e.to_string(), "Use another model file."))
-        };
-        let mut network = load(&self.device)?;
-        let mut taken = Precision::F32;
-        if let Some(adapter) = &self.adapter {
-            check_limits(&network, adapter)?;
-            let twin = load(&Device::flex())?;
-            let half = if wanted.is_offered_by(&self.device) { wanted } else { Precision::F32 };
-            if half == Precision::F16
-                && let Ok(candidate) = load(&self.device)?.in_precision(half)
-                && probe(&candidate, &twin, adapter, HALF_PROBE_TOLERANCE).await.is_ok()
-            {
-                (network, taken) = (candidate, half);
-            } else {
-                probe(&network, &twin, adapter, PROBE_TOLERANCE).await?;
-            }
-        }
+        let Checked { network, precision, refused } = self.checked(&bytes, wanted).await?;
         let mut info = serde_json::to_value(&network.metadata)
             .map_err(|e| Failure::lasting("model_file", e.to_string(), ""))?;
         info["parameters"] = network.metadata.architecture.parameter_count().into();
-        info["precision"] = taken.to_string().into();
+        info["precision"] = precision.to_string().into();
+        if let Some(refused) = refused {
+            info["precision_refused"] = refused.into();
+        }
         *self.network.borrow_mut() = Some(Rc::new(network));
         JSON::parse(&info.to_string())
     }
@@ -165,6 +151,60 @@ impl Engine {
             .map_err(|e| Failure::passing("network", e.to_string(), "Reload the page; try the CPU."))?;
         let bins: Vec<u8> = affinities.into_iter().map(quantise_affinity).collect();
         Ok(Uint8Array::from(bins.as_slice()))
+    }
+}
+
+/// A network that computes on its device what it computes on the CPU.
+struct Checked {
+    network: Network,
+    precision: Precision,
+    /// Why the precision is not the one that was asked for.
+    refused: Option<String>,
+}
+
+impl Engine {
+    /// The network of a model file on this device, in `wanted` if that can be.
+    async fn checked(&self, bytes: &[u8], wanted: Precision) -> Result<Checked, Failure> {
+        let load = |device: &Device| {
+            Network::from_bytes(bytes, device)
+                .map_err(|e| Failure::lasting("model_file", e.to_string(), "Use another model file."))
+        };
+        let in_f32 = |network, refused| Checked { network, precision: Precision::F32, refused };
+        let Some(adapter) = &self.adapter else {
+            let refused = (wanted != Precision::F32).then(|| "the CPU computes in f32".to_owned());
+            return Ok(in_f32(load(&self.device)?, refused));
+        };
+        let twin = load(&Device::flex())?;
+        check_limits(&twin, adapter)?;
+        let mut refused = None;
+        if wanted != Precision::F32 {
+            match self.reduced(&load, wanted, &twin, adapter).await {
+                Ok(network) => return Ok(Checked { network, precision: wanted, refused }),
+                Err(cause) => refused = Some(cause.message),
+            }
+        }
+        let network = load(&self.device)?;
+        probe(&network, &twin, adapter, PROBE_TOLERANCE).await?;
+        Ok(in_f32(network, refused))
+    }
+
+    /// The network in a 16-bit type, if the device has it and computes right with it.
+    async fn reduced(
+        &self,
+        load: &impl Fn(&Device) -> Result<Network, Failure>,
+        wanted: Precision,
+        twin: &Network,
+        adapter: &Adapter,
+    ) -> Result<Network, Failure> {
+        if !wanted.is_offered_by(&self.device) {
+            let message = format!("adapter {} has no {wanted}", adapter.description);
+            return Err(Failure::lasting("precision", message, ""));
+        }
+        let network = load(&self.device)?
+            .in_precision(wanted)
+            .map_err(|e| Failure::lasting("precision", e.to_string(), ""))?;
+        probe(&network, twin, adapter, HALF_PROBE_TOLERANCE).await?;
+        Ok(network)
     }
 }
 

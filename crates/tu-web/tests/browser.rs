@@ -69,6 +69,8 @@ async fn f16_is_taken_where_webgpu_has_it_and_stays_close_to_pytorch() {
         let (bytes, hash) = (Uint8Array::from(MODEL), sha256_hex(MODEL));
         let info = engine.load_model(bytes, hash, "f16".to_owned()).await.unwrap();
         assert_eq!(property(&info, "precision").as_string().unwrap(), expected, "{kind}");
+        let refused = property(&info, "precision_refused").as_string();
+        assert_eq!(refused.is_some(), expected == "f32", "{kind}: {refused:?}");
     }
 }
 

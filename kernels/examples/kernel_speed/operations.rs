@@ -1,13 +1,14 @@
 //! The operations of EMmamba at the sizes of one window, with what they have to move and to compute.
 
-use burn::tensor::activation::{leaky_relu, silu};
+use burn::tensor::activation::{self, leaky_relu, silu};
 use burn::tensor::module::conv3d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Tensor};
 use tu_kernels::conv::{ConvAlgorithm, conv_same_with};
+use tu_kernels::projection::Layout;
 use tu_kernels::{
-    ScanOrder, causal_conv_silu, gated_direction_sum, layer_norm_tokens, normalise_rows_rectified,
-    selective_scan,
+    ScanOrder, causal_conv_silu, gated_direction_sum, gelu, layer_norm_tokens, normalise_rows_rectified,
+    project, selective_scan,
 };
 
 /// Taps of the causal convolution.
@@ -52,6 +53,9 @@ pub(crate) fn operations(widths: [usize; 5], k: usize, window_zyx: [usize; 3]) -
         causal_conv(tokens, 2 * c0, ScanOrder::InterSlice { slices: depth }),
         scan(tokens, 2 * c0),
         gate(tokens, 2 * c0, depth),
+        out_projection(tokens, 2 * c0, c0),
+        pointwise(tokens, c0, 2 * c0),
+        gelu_of(tokens * 2 * c0),
     ]
 }
 
@@ -181,6 +185,59 @@ fn gate(l: usize, e: usize, slices: usize) -> Operation {
             let [forward, backward, slice, z] = cubes(x);
             ((forward + backward.flip([1]) + transpose(slice, l / slices)) * silu(z)).reshape([l * e])
         })),
+    }
+}
+
+/// Tokens to a volume, as a Mamba block ends.
+fn out_projection(l: usize, input: usize, output: usize) -> Operation {
+    let tensors =
+        move |x: &[Tensor<1>]| (x[0].clone().reshape([1, l, input]), x[1].clone().reshape([output, input]));
+    Operation {
+        name: format!("projection to a volume, {l} × {input} → {output}"),
+        inputs: vec![l * input, output * input],
+        bytes: [4 * l * (input + output), 2 * 4 * l * (input + output)],
+        flop: [2 * l * input * output, 4 * l * input * output],
+        ours: Box::new(move |x| {
+            let (x, w) = tensors(x);
+            project(x, w, None, Layout::Tokens, Layout::Volume).reshape([l * output])
+        }),
+        plain: Some(Box::new(move |x| {
+            let (x, w) = tensors(x);
+            let y = x.reshape([l, input]).matmul(w.transpose()).reshape([1, l, output]);
+            y.swap_dims(1, 2).reshape([l * output])
+        })),
+    }
+}
+
+/// A 1×1×1 convolution with bias.
+fn pointwise(l: usize, input: usize, output: usize) -> Operation {
+    let tensors =
+        move |x: &[Tensor<1>]| (x[0].clone().reshape([1, input, l]), x[1].clone().reshape([output, input]));
+    Operation {
+        name: format!("pointwise with bias, {input} → {output}, {l}"),
+        inputs: vec![l * input, output * input, output],
+        bytes: [4 * l * (input + output), 2 * 4 * l * (input + output)],
+        flop: [2 * l * input * output, 4 * l * input * output],
+        ours: Box::new(move |x| {
+            let (volume, w) = tensors(x);
+            project(volume, w, Some(x[2].clone()), Layout::Volume, Layout::Volume).reshape([l * output])
+        }),
+        plain: Some(Box::new(move |x| {
+            let (volume, w) = tensors(x);
+            let y = w.reshape([1, output, input]).matmul(volume);
+            (y + x[2].clone().reshape([1, output, 1])).reshape([l * output])
+        })),
+    }
+}
+
+fn gelu_of(n: usize) -> Operation {
+    Operation {
+        name: format!("GELU, {n}"),
+        inputs: vec![n],
+        bytes: [2 * 4 * n, 3 * 4 * n],
+        flop: [0; 2],
+        ours: Box::new(move |x| gelu(x[0].clone())),
+        plain: Some(Box::new(move |x| activation::gelu(x[0].clone()))),
     }
 }
 

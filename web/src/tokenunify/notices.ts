@@ -19,7 +19,12 @@
  */
 
 import type { Notice } from "./base.js";
-import type { DeviceKind, DeviceRequest, EngineFailure } from "./wasm_api.js";
+import type {
+  DeviceKind,
+  DeviceRequest,
+  EngineFailure,
+  ModelInfo,
+} from "./wasm_api.js";
 
 /** After a device was found: a word if it is not the fast one. */
 export function deviceNotice(
@@ -39,6 +44,18 @@ export function deviceNotice(
   return {
     severity: "warning",
     text: `${cause}; segmenting on the CPU, which is slow.${remedy}`,
+  };
+}
+
+/** After a model was loaded: why it runs in f32 where 16 bits were asked for. */
+export function precisionNotice({
+  precision,
+  precision_refused: refused,
+}: ModelInfo): Notice | undefined {
+  if (refused === undefined) return undefined;
+  return {
+    severity: "info",
+    text: `The network runs in ${precision}: ${refused}.`,
   };
 }
 

@@ -44,7 +44,12 @@ import {
 } from "./base.js";
 import { EmChunks } from "./em_chunks.js";
 import { ImageReader } from "./image_reader.js";
-import { deviceNotice, failureNotice, restartNotice } from "./notices.js";
+import {
+  deviceNotice,
+  failureNotice,
+  precisionNotice,
+  restartNotice,
+} from "./notices.js";
 import { retry } from "./retry.js";
 import {
   SegmentationClient,
@@ -282,7 +287,9 @@ export class BackendSession extends SharedObjectCounterpart {
             adapter,
             modelThreshold: info.threshold,
           };
-          this.note(deviceNotice(device, kind, gpuRefused));
+          this.note(
+            deviceNotice(device, kind, gpuRefused) ?? precisionNotice(info),
+          );
           this.publishThrottle.schedule();
         },
         onModelBytes: (modelBytes) => {

@@ -40,6 +40,8 @@ export type Precision = "f32" | "f16";
 export interface ModelInfo {
   /** What was asked for, or f32 where the device does not offer it. */
   readonly precision: Precision;
+  /** Why that is not the one asked for. */
+  readonly precision_refused?: string;
   readonly parameters: number;
   readonly tile_zyx: readonly [number, number, number];
   readonly halo_zyx: readonly [number, number, number];

@@ -18,8 +18,8 @@ use crate::metrics_log::{StepMetrics, ValidationMetrics};
 use crate::segment::Silent;
 use crate::training::{
     AdamW, NamedGradients, Progress, Replica, RunLock, RunSettings, Session, Task, TrainError, TrainOptions,
-    TrainingState, WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model, optimise, share_out,
-    training_device, training_devices, transfer,
+    TrainingDevices, TrainingState, WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model,
+    optimise, share_out, transfer,
 };
 
 impl RunSettings for FinetuneConfig {
@@ -75,7 +75,8 @@ pub fn finetune(
 ) -> Result<TrainOutcome, TrainError> {
     config.check()?;
     let folder = CheckpointFolder::new(run);
-    let device = training_device(device, config.precision, config.checkpoint_activations)?;
+    let (precision, checkpoint) = (config.precision, config.checkpoint_activations);
+    let devices = TrainingDevices::new(device, &options.other_devices, precision, checkpoint)?;
     let lock = RunLock::take(run)?;
     let checkpoint = find_checkpoint(&folder, run, options.resume)?;
     let memory = VoxelMemory::new(config.memory_mib.saturating_mul(1 << 20));
@@ -87,9 +88,7 @@ pub fn finetune(
     let sampler =
         Sampler::new(volumes, config.crop_zyx, config.augmentation.clone(), config.intensity, config.seed)?;
     let sampler = Arc::new(sampler);
-    let others = training_devices(&options.other_devices, config.precision, config.checkpoint_activations)?;
-    let (mut trainer, first_step) = Trainer::start(config, run, &device, &sampler, checkpoint.as_ref())?;
-    trainer.other_devices = others;
+    let (mut trainer, first_step) = Trainer::start(config, run, devices, &sampler, checkpoint.as_ref())?;
     let mut session = Session::open(config, run, lock, first_step, Arc::clone(&sampler))?;
     let target = TargetConfig {
         loss: config.loss,
@@ -125,9 +124,7 @@ pub fn finetune(
 struct Trainer<'a> {
     config: &'a FinetuneConfig,
     run: &'a Path,
-    device: Device,
-    /// Devices that share the passes of a step with it.
-    other_devices: Vec<Device>,
+    devices: TrainingDevices,
     model: EmMamba,
     metadata: ModelMetadata,
     optimiser: AdamW,
@@ -145,10 +142,11 @@ impl<'a> Trainer<'a> {
     fn start(
         config: &'a FinetuneConfig,
         run: &'a Path,
-        device: &Device,
+        devices: TrainingDevices,
         sampler: &Sampler,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<(Self, u64), TrainError> {
+        let device = &devices.first;
         let (model, metadata, load_report) = match checkpoint {
             Some(checkpoint) => {
                 let bytes = checkpoint_file(checkpoint, "model.safetensors")?;
@@ -177,12 +175,11 @@ impl<'a> Trainer<'a> {
             }
         }
         let validation = config.validation.as_ref().map(Validation::open).transpose()?;
-        let (device, best) = (device.clone(), state.best);
+        let best = state.best;
         let trainer = Self {
             config,
             run,
-            device,
-            other_devices: Vec::new(),
+            devices,
             model,
             metadata,
             optimiser,
@@ -207,7 +204,7 @@ impl<'a> Trainer<'a> {
     fn validate(&mut self, done: u64, progress: &Progress) -> Result<Option<ValidationMetrics>, TrainError> {
         let Some(validation) = &self.validation else { return Ok(None) };
         let started = Instant::now();
-        let plain = self.device.clone().without_autodiff();
+        let plain = self.devices.first.clone().without_autodiff();
         let network = Network::new(self.judged(), self.metadata.clone(), &plain);
         let results = validation.run(&network, &Silent)?;
         let Some(winner) = results.first() else { return Ok(None) };
@@ -270,10 +267,10 @@ impl Replica for Pass {
 }
 
 impl Pass {
-    /// `share` times the loss of a batch, and its gradients.
-    fn run(&self, batch: &Batch, share: f64) -> Result<(f64, NamedGradients), TrainError> {
+    /// `share` times the loss of a batch, which `described` names, and its gradients.
+    fn run(&self, batch: Batch, described: &str, share: f64) -> Result<(f64, NamedGradients), TrainError> {
         let step = batch.step;
-        let t = BatchTensors::new(batch.clone(), &self.device);
+        let t = BatchTensors::new(batch, &self.device);
         let logits = self.model.forward_logits(t.input);
         let loss = loss_of_logits(self.loss, logits, t.affinities, t.weights, t.normaliser);
         let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
@@ -282,7 +279,7 @@ impl Pass {
             .try_into_scalar::<f32>()
             .map_err(|e| TrainError::Device(format!("computing the loss of step {step} ({e:?})")))?;
         if !value.is_finite() {
-            return Err(TrainError::NotFinite { step, what: "loss", samples: batch.describe() });
+            return Err(TrainError::NotFinite { step, what: "loss", samples: described.to_owned() });
         }
         Ok((f64::from(value), NamedGradients::take(&self.model, &mut gradients)))
     }
@@ -297,21 +294,23 @@ impl Task for Trainer<'_> {
         let step = passes.first().map_or(0, |batch| batch.step);
         let voxels = passes.iter().map(|batch| batch.input.len()).sum::<usize>() as f64;
         let share = 1.0 / passes.len().max(1) as f64;
-        let first = Pass { model: self.model.clone(), device: self.device.clone(), loss: config.loss };
-        let plain = self.device.clone().without_autodiff();
+        let device = self.devices.first.clone();
+        let plain = device.clone().without_autodiff();
+        let first = Pass { model: self.model.clone(), device, loss: config.loss };
+        let described: Vec<String> = passes.iter().map(Batch::describe).collect();
         let (mut value, mut gradients) = (0.0, NamedGradients::default());
         share_out(
             first,
-            &self.other_devices,
-            passes.len(),
-            |pass, index| pass.run(&passes[index], share),
+            &self.devices.others,
+            passes.into_iter().zip(&described).collect(),
+            |pass, (batch, described)| pass.run(batch, described, share),
             |(loss, found)| {
                 value += loss;
                 gradients.add(found.on(&plain));
                 Ok(())
             },
         )?;
-        let samples = || passes.iter().map(Batch::describe).collect::<Vec<_>>().join("; ");
+        let samples = || described.join("; ");
         let span = (step, config.steps);
         let update =
             optimise(&mut self.model, &mut self.optimiser, gradients, &config.optimiser, span, samples)?;

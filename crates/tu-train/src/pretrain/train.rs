@@ -19,9 +19,8 @@ use crate::checkpoint::{Checkpoint, CheckpointFolder, write_file};
 use crate::data::{AugmentationConfig, Prefetcher, Sampler, TrainingVolume, VolumeEntry, VoxelMemory};
 use crate::metrics_log::{StepMetrics, ValidationMetrics};
 use crate::training::{
-    AdamW, Progress, RunLock, Session, Task, TrainError, TrainOptions, TrainingState, WeightAverage,
-    checkpoint_file, find_checkpoint, from_safetensors, is_due, load_model, to_safetensors, training_device,
-    training_devices,
+    AdamW, Progress, RunLock, Session, Task, TrainError, TrainOptions, TrainingDevices, TrainingState,
+    WeightAverage, checkpoint_file, find_checkpoint, from_safetensors, is_due, load_model, to_safetensors,
 };
 
 /// What a run came to.
@@ -57,13 +56,12 @@ pub fn pretrain(
     config.check()?;
     let config = config.resolved();
     let folder = CheckpointFolder::new(run);
-    let device = training_device(device, config.precision, config.checkpoint_activations)?;
+    let (precision, checkpoint) = (config.precision, config.checkpoint_activations);
+    let devices = TrainingDevices::new(device, &options.other_devices, precision, checkpoint)?;
     let lock = RunLock::take(run)?;
     let checkpoint = find_checkpoint(&folder, run, options.resume)?;
     let sampler = Arc::new(sampler_of(&config)?);
-    let others = training_devices(&options.other_devices, config.precision, config.checkpoint_activations)?;
-    let (mut trainer, first_step) = Trainer::start(&config, run, &device, &sampler, checkpoint.as_ref())?;
-    trainer.other_devices = others;
+    let (mut trainer, first_step) = Trainer::start(&config, run, devices, &sampler, checkpoint.as_ref())?;
     let mut session = Session::open(&config, run, lock, first_step, Arc::clone(&sampler))?;
     let drawn = config.clone();
     let batches = Prefetcher::of(first_step..session.end(options), 2, move |step| {
@@ -135,10 +133,11 @@ impl<'a> Trainer<'a> {
     fn start(
         config: &'a PretrainConfig,
         run: &'a Path,
-        device: &Device,
+        devices: TrainingDevices,
         sampler: &Sampler,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<(Self, u64), TrainError> {
+        let device = &devices.first;
         let (network, metadata, load_report) = match checkpoint {
             Some(checkpoint) => {
                 let bytes = checkpoint_file(checkpoint, "model.safetensors")?;
@@ -178,7 +177,7 @@ impl<'a> Trainer<'a> {
             config,
             run,
             context,
-            other_devices: Vec::new(),
+            other_devices: devices.others,
             model,
             metadata,
             optimiser,

@@ -14,28 +14,30 @@ pub(crate) trait Replica: Send + Sized {
     fn on(&self, device: &Device) -> Self;
 }
 
-/// Runs `pass` for each of `0..passes`, on the device of `first` and on others, and gives the results to `fold` in order.
-pub(crate) fn share_out<T: Replica, R: Send>(
+/// Runs `pass` on every batch, on the device of `first` and on others, and gives the results to `fold` in order.
+pub(crate) fn share_out<T: Replica, P: Send, R: Send>(
     first: T,
     others: &[Device],
-    passes: usize,
-    pass: impl Fn(&T, usize) -> Result<R, TrainError> + Sync,
+    batches: Vec<P>,
+    pass: impl Fn(&T, P) -> Result<R, TrainError> + Sync,
     mut fold: impl FnMut(R) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
-    let more: Vec<T> = others.iter().take(passes.saturating_sub(1)).map(|device| first.on(device)).collect();
+    let useful = batches.len().saturating_sub(1);
+    let more: Vec<T> = others.iter().take(useful).map(|device| first.on(device)).collect();
+    let mut batches = batches.into_iter();
     if more.is_empty() {
-        return (0..passes).try_for_each(|index| fold(pass(&first, index)?));
+        return batches.try_for_each(|batch| fold(pass(&first, batch)?));
     }
     let mut replicas: Vec<T> = std::iter::once(first).chain(more).collect();
     let pass = &pass;
-    for start in (0..passes).step_by(replicas.len()) {
+    while batches.len() > 0 {
         let round = std::thread::scope(|scope| {
             let threads: Vec<_> = replicas
                 .drain(..)
-                .zip(start..)
-                .map(|(replica, index)| {
+                .map(|replica| {
+                    let batch = batches.next();
                     scope.spawn(move || {
-                        let result = (index < passes).then(|| pass(&replica, index));
+                        let result = batch.map(|batch| pass(&replica, batch));
                         (replica, result)
                     })
                 })
@@ -81,7 +83,8 @@ mod tests {
                     found.push(index);
                     Ok(())
                 };
-                share_out(Counted(&copies), &others, passes, |_, index| Ok(index), keep).unwrap();
+                share_out(Counted(&copies), &others, (0..passes).collect(), |_, index| Ok(index), keep)
+                    .unwrap();
                 assert_eq!(found, (0..passes).collect::<Vec<_>>());
                 // no more copies than passes could use
                 assert_eq!(copies.into_inner(), (devices - 1).min(passes.saturating_sub(1)));
@@ -93,8 +96,9 @@ mod tests {
     fn a_pass_that_fails_or_panics_is_an_error() {
         let copies = AtomicUsize::new(0);
         let run = |fails: fn() -> Result<usize, TrainError>| {
-            let pass = |_: &Counted<'_>, index| if index == 1 { fails() } else { Ok(index) };
-            share_out(Counted(&copies), &[Device::flex()], 3, pass, |_| Ok(())).unwrap_err().to_string()
+            let pass = |_: &Counted<'_>, index: usize| if index == 1 { fails() } else { Ok(index) };
+            let batches = (0..3).collect();
+            share_out(Counted(&copies), &[Device::flex()], batches, pass, |_| Ok(())).unwrap_err().to_string()
         };
         assert!(run(|| Err(TrainError::Validation("pass".into()))).contains("pass"));
         assert!(run(|| panic!("expected")).contains("panicked"));

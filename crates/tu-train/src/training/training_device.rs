@@ -8,7 +8,7 @@ use super::TrainError;
 /// The device with gradients, after a check that it trains in `precision`. With `checkpoint_activations` results that are
 /// cheap to compute (normalisations, activations, gates) are let go after the forward pass and computed again in the
 /// backward pass: the gradients are the same, and activations take about a third less memory.
-pub(crate) fn training_device(
+fn training_device(
     device: &Device,
     precision: Precision,
     checkpoint_activations: bool,
@@ -24,13 +24,26 @@ pub(crate) fn training_device(
     Ok(if checkpoint_activations { device.gradient_checkpointing() } else { device })
 }
 
-/// [`training_device`] of further devices.
-pub(crate) fn training_devices(
-    devices: &[Device],
-    precision: Precision,
-    checkpoint_activations: bool,
-) -> Result<Vec<Device>, TrainError> {
-    devices.iter().map(|device| training_device(device, precision, checkpoint_activations)).collect()
+/// The devices of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct TrainingDevices {
+    /// Holds the network, and makes the optimiser's step.
+    pub(crate) first: Device,
+    /// Share the passes of a step with it.
+    pub(crate) others: Vec<Device>,
+}
+
+impl TrainingDevices {
+    /// [`training_device`] of all of them.
+    pub(crate) fn new(
+        first: &Device,
+        others: &[Device],
+        precision: Precision,
+        checkpoint_activations: bool,
+    ) -> Result<Self, TrainError> {
+        let of = |device| training_device(device, precision, checkpoint_activations);
+        Ok(Self { first: of(first)?, others: others.iter().map(of).collect::<Result<_, _>>()? })
+    }
 }
 
 #[cfg(test)]

@@ -72,8 +72,7 @@ impl Trainer<'_> {
         let (config, step) = (self.config, batch.step);
         let weights = config.weights_at(step);
         let mut sum = Accumulated::default();
-        let passes = &batch.micro_batches;
-        let share = 1.0 / passes.len().max(1) as f64;
+        let share = 1.0 / batch.micro_batches.len().max(1) as f64;
         let first = Pass {
             config,
             context: self.context.clone(),
@@ -84,8 +83,8 @@ impl Trainer<'_> {
         share_out(
             first,
             &self.other_devices,
-            passes.len(),
-            |pass, index| pass.run(&passes[index], weights, share),
+            batch.micro_batches.iter().collect(),
+            |pass, passed| pass.run(passed, weights, share),
             |found| {
                 sum.add(found, &plain);
                 if sum.is_finite() {

@@ -9,11 +9,16 @@
 //! a vector may cross rows: any width vectorises alike, and the few columns computed in the border are dropped.
 //! A block of output channels × a run of voxels stays in registers while all taps pass by.  Work is shared
 //! out over planes (values) or channel pairs (weights), each summed in one fixed order: results do not depend
-//! on the number of threads.
+//! on the number of threads.  Small planes, which are mostly border, are left to [`patches`].
 
-use super::{ConvShape, lanes};
+use super::{ConvShape, lanes, patches};
 use crate::cpu::output::{NewPlanes, filled, planes};
 use crate::cpu::tasks::for_each;
+
+/// Least share of a run over a padded plane that has to be of use.
+const LEAST_KEPT_PERCENT: usize = 80;
+/// Fewest channels for which gathering patches pays.
+const FEWEST_CHANNELS: usize = 32;
 
 impl ConvShape {
     /// Row stride of a padded plane.
@@ -31,16 +36,29 @@ impl ConvShape {
     fn output_plane(&self) -> usize {
         (self.size_zyx[1] * self.stride()).next_multiple_of(lanes::MAX_LANES)
     }
+
+    /// Whether so much of a run over a padded plane would be thrown away that matrix products are faster.
+    fn is_mostly_border(&self) -> bool {
+        let [_, height, width] = self.size_zyx;
+        let channels = self.input.min(self.output);
+        channels >= FEWEST_CHANNELS && 100 * height * width < LEAST_KEPT_PERCENT * self.output_plane()
+    }
 }
 
 /// `x [B, in, D, H, W]`, `w [out, in, kz, ky, kx]` to `y [B, out, D, H, W]`.
 pub fn forward(x: &[f32], w: &[f32], shape: &ConvShape) -> Vec<f32> {
+    if shape.is_mostly_border() {
+        return patches::forward(x, w, shape);
+    }
     let tap = |o: usize, i: usize, t: usize| w[(o * shape.input + i) * shape.taps() + t];
     convolve(x, &pack(shape, tap), shape)
 }
 
 /// Gradient of the input: `gy [B, out, D, H, W]` and `w` to `[B, in, D, H, W]`.
 pub fn input_gradient(gy: &[f32], w: &[f32], shape: &ConvShape) -> Vec<f32> {
+    if shape.is_mostly_border() {
+        return patches::input_gradient(gy, w, shape);
+    }
     let taps = shape.taps();
     let turned = shape.transposed();
     let tap = |o: usize, i: usize, t: usize| w[(i * shape.input + o) * taps + taps - 1 - t];
@@ -49,6 +67,9 @@ pub fn input_gradient(gy: &[f32], w: &[f32], shape: &ConvShape) -> Vec<f32> {
 
 /// Gradient of the weight, `[out, in, kz, ky, kx]`.
 pub fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f32> {
+    if shape.is_mostly_border() {
+        return patches::weight_gradient(x, gy, shape);
+    }
     let [d, h, width] = shape.size_zyx;
     let [kz, ky, kx] = shape.kernel_zyx;
     let (stride, plane, out_plane) = (shape.stride(), shape.padded_plane(), shape.output_plane());
@@ -255,6 +276,11 @@ mod tests {
             (2, 2, 3, [2, 33, 40], [1, 7, 7]),
             (1, 3, 2, [2, 5, 1], [3, 5, 3]),
             (1, 2, 2, [1, 9, 9], [1, 1, 9]),
+            // small planes, by matrix products
+            (2, 33, 35, [3, 6, 5], [1, 5, 5]),
+            (1, 32, 40, [5, 3, 3], [3, 3, 3]),
+            (1, 40, 32, [1, 1, 1], [1, 5, 5]),
+            (1, 90, 32, [9, 12, 2], [1, 5, 7]),
         ]
         .into_iter()
         .enumerate()

@@ -5,7 +5,7 @@
 //!
 //! | backend | what runs |
 //! |---|---|
-//! | Flex | [`cpu`]: direct, register-tiled, vectorised for the processor it finds itself on |
+//! | Flex | [`cpu`]: direct, register-tiled, vectorised for the processor it finds itself on; matrix products for small planes |
 //! | Cube | `cube`: implicit matrix product, tiled over voxels and channels; burn's own where [`ConvAlgorithm`] says so |
 
 #[cfg(feature = "autodiff")]
@@ -18,6 +18,8 @@ pub mod cube;
 mod flex;
 #[cfg(feature = "flex")]
 mod lanes;
+#[cfg(feature = "flex")]
+mod patches;
 mod shape;
 #[cfg(feature = "flex")]
 mod vector;

@@ -14,6 +14,7 @@ mod forward;
 pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod output;
+pub(crate) mod product;
 pub(crate) mod simd;
 pub(crate) mod tasks;
 

@@ -2,6 +2,7 @@
 
 use super::Layout;
 use crate::cpu::output::{Unwritten, unwritten};
+use crate::cpu::product::{Matrix, Shared, multiply};
 use crate::cpu::tasks::{for_each, map_over};
 
 /// Numbers of x and y that a stretch should have: they stay in a thread's cache.
@@ -44,77 +45,6 @@ fn strides(layout: Layout, channels: usize, positions: usize) -> [usize; 2] {
     match layout {
         Layout::Volume => [positions, 1],
         Layout::Tokens => [1, channels],
-    }
-}
-
-/// A matrix in a slice: where it starts and its steps from row to row and column to column.
-#[derive(Clone, Copy)]
-struct Matrix<'a> {
-    values: &'a [f32],
-    start: usize,
-    steps: [usize; 2],
-}
-
-impl Matrix<'_> {
-    /// Whether `rows × columns` elements lie within the slice.
-    fn holds(&self, rows: usize, columns: usize) -> bool {
-        let last = self.start + (rows - 1) * self.steps[0] + (columns - 1) * self.steps[1];
-        rows * columns == 0 || last < self.values.len()
-    }
-}
-
-/// `out = a b`, or `out + a b` where `add`, for `a [m, k]`, `b [k, n]`; `out [m, n]` has steps `out_steps`.
-///
-/// # Safety
-/// `out` points to `m × n` floats at these steps that nothing else uses meanwhile, written before if `add`.
-unsafe fn multiply(
-    [m, k, n]: [usize; 3],
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    out: *mut f32,
-    out_steps: [usize; 2],
-    add: bool,
-) {
-    assert!(k == 0 || (a.holds(m, k) && b.holds(k, n)), "matrices lie within their slices");
-    let step = |steps: [usize; 2], i: usize| steps[i] as isize;
-    // SAFETY: `a` and `b` have just been checked, the caller answers for `out`.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            step(out_steps, 1),
-            step(out_steps, 0),
-            add,
-            a.values.as_ptr().wrapping_add(a.start),
-            step(a.steps, 1),
-            step(a.steps, 0),
-            b.values.as_ptr().wrapping_add(b.start),
-            step(b.steps, 1),
-            step(b.steps, 0),
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
-
-/// A pointer that threads share, each for elements of its own.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: whoever dereferences it answers for the elements being its own.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn at(self, index: usize) -> *mut f32 {
-        self.0.wrapping_add(index)
     }
 }
 

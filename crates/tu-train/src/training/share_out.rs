@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_passes_on_any_number_of_devices() {
         for devices in 1..5 {
-            for passes in 0..8 {
+            for passes in 0..8usize {
                 let (copies, mut found) = (AtomicUsize::new(0), Vec::new());
                 let others = vec![Device::flex(); devices - 1];
                 let keep = |index| {

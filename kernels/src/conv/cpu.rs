@@ -9,7 +9,8 @@
 //! a vector may cross rows: any width vectorises alike, and the few columns computed in the border are dropped.
 //! A block of output channels × a run of voxels stays in registers while all taps pass by.  Work is shared
 //! out over planes (values) or channel pairs (weights), each summed in one fixed order: results do not depend
-//! on the number of threads.  Small planes, which are mostly border, are left to [`patches`].
+//! on the number of threads.  Small planes, which are mostly border, and ∂w of many channels are left to
+//! [`patches`].
 
 use super::{ConvShape, lanes, patches};
 use crate::cpu::output::{NewPlanes, filled, planes};
@@ -67,7 +68,7 @@ pub fn input_gradient(gy: &[f32], w: &[f32], shape: &ConvShape) -> Vec<f32> {
 
 /// Gradient of the weight, `[out, in, kz, ky, kx]`.
 pub fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f32> {
-    if shape.is_mostly_border() {
+    if shape.is_mostly_border() || shape.input.max(shape.output) >= FEWEST_CHANNELS {
         return patches::weight_gradient(x, gy, shape);
     }
     let [d, h, width] = shape.size_zyx;

@@ -27,19 +27,19 @@ use burn::tensor::Tensor;
 
 /// P, from its constant on.
 pub(crate) const ERFC: [f32; 10] = [
-    -1.265_512_23,
-    1.000_023_68,
+    -1.265_512_2,
+    1.000_023_7,
     0.374_091_96,
     0.096_784_18,
     -0.186_288_06,
     0.278_868_07,
-    -1.135_203_98,
-    1.488_515_87,
+    -1.135_204,
+    1.488_515_9,
     -0.822_152_23,
     0.170_872_77,
 ];
 /// 1/√(2π).
-pub(crate) const PEAK: f32 = 0.398_942_28;
+pub(crate) const PEAK: f32 = 0.398_942_3;
 
 /// A backend with the unit. Arguments as in [`gelu`](crate::gelu()).
 #[backend_extension(

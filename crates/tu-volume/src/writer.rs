@@ -49,6 +49,8 @@ pub struct VolumeWriter {
     sink: Sink,
     attributes: Mutex<Map<String, Value>>,
     complete: AtomicBool,
+    /// The files of a volume that an earlier process began.
+    continued: Option<FileSource>,
     /// Chunks that are written in part are read, changed and written under one of these.
     locks: [Mutex<()>; 64],
 }
@@ -110,9 +112,9 @@ impl VolumeWriter {
         let sink = if is_zarr || files.size("zarr.json")?.is_some() {
             Sink::Zarr(Box::new(ZarrWriter::open(&files, url)?))
         } else {
-            Sink::Precomputed(Box::new(PrecomputedWriter::open(&Source::File(files), url)?))
+            Sink::Precomputed(Box::new(PrecomputedWriter::open(&Source::File(files.clone()), url)?))
         };
-        Ok(Self::new(url, sink))
+        Ok(Self { continued: Some(files), ..Self::new(url, sink) })
     }
 
     fn new(url: &str, sink: Sink) -> Self {
@@ -121,6 +123,7 @@ impl VolumeWriter {
             sink,
             attributes: Mutex::default(),
             complete: AtomicBool::new(false),
+            continued: None,
             locks: std::array::from_fn(|_| Mutex::new(())),
         };
         let mut attributes = writer.description().attributes.clone();
@@ -328,6 +331,9 @@ impl VolumeWriter {
     /// # Errors
     /// If the file system refuses.
     pub fn finish(self) -> Result<(), VolumeError> {
+        if let Some(files) = &self.continued {
+            files.remove_parts()?;
+        }
         self.store_attributes(true)
     }
 }

@@ -164,6 +164,9 @@ fn an_unfinished_volume_is_refused_until_it_is_continued_and_finished() {
         assert!(message.contains(path.as_str()) && message.contains("--resume"), "{message}");
         assert!(matches!(VolumeWriter::create(path, &spec(DataType::U64)), Err(VolumeError::Exists { .. })));
 
+        // What a process leaves that is killed while it writes a chunk.
+        let left = Path::new(path).join(".1.4711-3.part");
+        fs::write(&left, b"half").unwrap();
         let writer = VolumeWriter::open_existing(path).unwrap();
         assert!(!writer.is_complete());
         assert_eq!(writer.shape_zyx(), [7, 9, 11]);
@@ -173,6 +176,7 @@ fn an_unfinished_volume_is_refused_until_it_is_continued_and_finished() {
         let rest = Region::new([3, 0, 0], [4, 9, 11]);
         writer.write_u64(&rest, &counting(396)).unwrap();
         writer.finish().unwrap();
+        assert!(!left.exists());
         let volume = Volume::open(path).unwrap();
         assert_eq!(volume.read_u64(&rest).unwrap(), counting(396));
         assert_eq!(volume.attributes()["done"], json!(1));

@@ -85,7 +85,7 @@ impl FileSource {
         fs::create_dir_all(folder).map_err(|e| VolumeError::io(folder, &e))?;
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("object");
-        let aside = folder.join(format!(".{name}.{}-{serial}.part", std::process::id()));
+        let aside = folder.join(format!(".{name}.{}-{serial}{PART}", std::process::id()));
         let written = File::create(&aside)
             .and_then(|mut file| file.write_all(bytes))
             .and_then(|()| fs::rename(&aside, &path));
@@ -94,6 +94,23 @@ impl FileSource {
             let _ = fs::remove_file(&aside);
             VolumeError::io(&path, &e)
         })
+    }
+
+    /// Removes what processes that were killed have left of their writes; nobody may be writing.
+    pub(crate) fn remove_parts(&self) -> Result<(), VolumeError> {
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).map_err(|e| VolumeError::io(&folder, &e))? {
+                let entry = entry.map_err(|e| VolumeError::io(&folder, &e))?;
+                let (path, name) = (entry.path(), entry.file_name());
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(path);
+                } else if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(PART)) {
+                    fs::remove_file(&path).map_err(|e| VolumeError::io(&path, &e))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn remove(&self, key: &str) -> Result<(), VolumeError> {
@@ -109,6 +126,9 @@ impl FileSource {
         &self.root
     }
 }
+
+/// How the name of a file ends that is being written.
+const PART: &str = ".part";
 
 fn absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)

@@ -95,9 +95,9 @@ fn what_is_not_finite_goes_where_f64_has_it() {
         let mut conv = ConvCase::new([2, 30, 18], 4, ScanOrder::InterSlice { slices: 5 });
         let mut gate = GateCase::new([2, 30, 18], 5);
         let mut norm = NormCase::new([2, 18, 40], [1.0, 0.0]);
-        let mut map = ProjectionCase::new([2, 4, 3, 9], [Layout::Tokens, Layout::Volume], true);
+        let mut map = ProjectionCase::new([2, 20, 18, 9], [Layout::Tokens, Layout::Volume], true);
         for input in 0..5 {
-            for changed in [0, 2] {
+            for changed in [0, 17] {
                 let with = |inputs: Vec<&mut Vec<f64>>| {
                     inputs.into_iter().nth(input).map(|values| core::mem::replace(&mut values[changed], bad))
                 };

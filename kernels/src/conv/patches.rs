@@ -20,9 +20,9 @@ const GATHERED: usize = 1 << 16;
 /// Fewest tasks of a gradient of the weight.
 const TASKS_WANTED: usize = 8;
 
-/// Input channels whose patches of `voxels` voxels are gathered at a time.
-fn channels_at_a_time(shape: &ConvShape, voxels: usize) -> usize {
-    (GATHERED / (shape.taps() * voxels).max(1)).clamp(1, shape.input.max(1))
+/// Input channels whose patches of a stretch are gathered at a time.
+fn channels_at_a_time(shape: &ConvShape) -> usize {
+    (GATHERED / (shape.taps() * STRETCH).max(1)).clamp(1, shape.input.max(1))
 }
 
 /// Gathers the patches of `channels` channels from `first` on, for the voxels from `start` on, `[channel, tap][voxel]`.
@@ -68,7 +68,7 @@ fn gather(
 pub(super) fn forward(x: &[f32], w: &[f32], shape: &ConvShape) -> Vec<f32> {
     let (voxels, columns) = (shape.voxels(), shape.input * shape.taps());
     let per_sample = voxels.div_ceil(STRETCH);
-    let at_a_time = channels_at_a_time(shape, STRETCH);
+    let at_a_time = channels_at_a_time(shape);
     let fill = |y: &mut Unwritten| {
         let y = Shared(y.as_mut_ptr().cast());
         for_each(shape.batch * per_sample, |task| {
@@ -109,7 +109,7 @@ pub(super) fn input_gradient(gy: &[f32], w: &[f32], shape: &ConvShape) -> Vec<f3
 /// Gradient of the weight, `[out, in, kz, ky, kx]`.
 pub(super) fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f32> {
     let (voxels, taps) = (shape.voxels(), shape.taps());
-    let at_a_time = channels_at_a_time(shape, STRETCH).min(shape.input.div_ceil(TASKS_WANTED));
+    let at_a_time = channels_at_a_time(shape).min(shape.input.div_ceil(TASKS_WANTED));
     let block = shape.output * taps * at_a_time;
     // [block of input channels][out][channel of the block, tap]
     let blocks = filled(shape.input.div_ceil(at_a_time) * block, block, |start, sums| {

@@ -33,9 +33,9 @@ impl ProjectionShape {
         (STRETCH / (self.input + self.output).max(1)).max(FEWEST).next_multiple_of(STEP)
     }
 
-    /// Sequence and first position of every stretch.
-    fn stretches(&self) -> Vec<(usize, usize)> {
-        let starts = (0..self.positions).step_by(self.stretch());
+    /// Sequence and first position of every stretch of so many positions.
+    fn stretches(&self, stretch: usize) -> Vec<(usize, usize)> {
+        let starts = (0..self.positions).step_by(stretch);
         (0..self.batch).flat_map(|b| starts.clone().map(move |first| (b, first))).collect()
     }
 }
@@ -63,12 +63,13 @@ pub fn forward(
     assert!(x.len() == batch * input * positions && w.len() == output * input, "slices fit {shape:?}");
     assert!(b.is_empty() || b.len() == output, "the bias fits {shape:?}");
     let (x_steps, y_steps) = (strides(from, input, positions), strides(to, output, positions));
-    let stretches = shape.stretches();
+    let stretch = shape.stretch();
+    let stretches = shape.stretches(stretch);
     let fill = |y: &mut Unwritten| {
         let y = Shared(y.as_mut_ptr().cast());
         for_each(stretches.len(), |index| {
             let (sequence, first) = stretches[index];
-            let count = shape.stretch().min(positions - first);
+            let count = stretch.min(positions - first);
             let y = y.at(sequence * output * positions + first * y_steps[1]);
             for (o, b) in b.iter().enumerate() {
                 for l in 0..count {
@@ -106,11 +107,10 @@ pub fn weight_gradient(
     let (x_steps, y_steps) = (strides(from, input, positions), strides(to, output, positions));
     // long enough that adding up the sums of stretches is little work
     let stretch = shape.stretch().max(4 * input.min(output).next_multiple_of(STEP));
-    let starts = (0..positions).step_by(stretch);
-    let rows = output.div_ceil(TASKS_WANTED.div_ceil((batch * starts.len()).max(1))).max(1);
-    let tasks = (0..batch)
-        .flat_map(|b| starts.clone().map(move |first| (b, first)))
-        .flat_map(|stretch| (0..output).step_by(rows).map(move |row| (stretch, row)));
+    let stretches = shape.stretches(stretch);
+    let rows = output.div_ceil(TASKS_WANTED.div_ceil(stretches.len().max(1))).max(1);
+    let tasks =
+        stretches.into_iter().flat_map(|stretch| (0..output).step_by(rows).map(move |row| (stretch, row)));
     let parts = map_over(tasks.collect(), |((sequence, first), row): ((usize, usize), usize)| {
         let (count, rows) = (stretch.min(positions - first), rows.min(output - row));
         let start = sequence * output * positions + row * y_steps[0] + first * y_steps[1];

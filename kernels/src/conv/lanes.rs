@@ -1,310 +1,248 @@
-//! The inner loops, compiled once per instruction set and chosen when the program runs.
+//! The inner loops, over sources that lie in memory as planes of floats, one a channel.
 //!
-//! Each loop is generic over the [`Vector`] register and is inlined into a function that enables its
-//! instruction set; the counts are constants, so that the accumulators stay in registers.
+//! ```text
+//! sums:      out[c][q]   = Σ_i Σ_t  w[i][t][c] · source[i][q + offset_t]
+//! products:  out[t][c]  += Σ_q      gradient[c][q] · source[q + offset_t]
+//! ```
+//! A tap is an offset in its plane, so that the same loops serve kernels over padded planes and over transformed ones. A
+//! block of output channels × a run of positions stays in registers while all inputs and taps pass by. Each loop is
+//! compiled once per instruction set, the best chosen when the program runs.
 
 #![expect(unsafe_code, reason = "vector registers are reached through intrinsics and raw pointers")]
 
-#[cfg(not(target_arch = "wasm32"))]
-use super::vector::Plain;
-use super::vector::Vector;
-#[cfg(target_arch = "wasm32")]
-use std::arch::wasm32::v128;
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{__m256, __m512};
+use super::vector::{MAX_LANES, Vector, for_every_register};
+use crate::cpu::simd::Level;
 
-/// Lanes of the widest run of voxels.
-pub(super) const MAX_LANES: usize = 32;
-/// Output channels of the widest block in [`correlate`].
-pub(super) const MAX_WEIGHT_CHANNELS: usize = 4;
+/// Floats past the end of a run that may be read (and are not used) or written (within the room that the caller gives).
+pub(super) const OVERRUN: usize = MAX_LANES;
+/// Output channels of the widest block of [`sums`].
+pub(super) const MAX_SUM_CHANNELS: usize = 8;
+/// Output channels of the widest block of [`products`].
+pub(super) const MAX_GRADIENT_CHANNELS: usize = 4;
+/// Taps that [`products`] adds at a time.
+const TAPS_AT_A_TIME: usize = 5;
 
-/// The instruction sets that are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    /// What every processor of the target has (simd128 in a browser).
-    Baseline,
-    /// 8 lanes, 16 registers, fused multiply-add.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// 16 lanes, 32 registers, fused multiply-add.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Level {
-    /// The best that this machine has.
-    fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
-                return Level::Avx512;
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Level::Avx2;
-            }
-        }
-        Level::Baseline
-    }
-}
-
-/// A block of accumulators that fits the registers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tile {
-    /// Instruction set.
-    pub(super) level: Level,
-    /// Output channels of the block.
-    pub(super) channels: usize,
-    /// Taps along x (weight gradients only).
-    pub(super) taps: usize,
-}
-
-/// Channels per block for values and input gradients.
-pub(super) fn value_tile() -> Tile {
-    let level = Level::detect();
-    let channels = match level {
+/// Output channels of a block of [`sums`].
+pub(super) fn sum_channels(level: Level) -> usize {
+    match level {
         Level::Baseline => 4,
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => 4,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => 8,
-    };
-    Tile { level, channels, taps: 0 }
+        Level::Avx512 => MAX_SUM_CHANNELS,
+    }
 }
 
-/// Channels per block for weight gradients of kernels `taps` wide.
-pub(super) fn weight_tile(taps: usize) -> Tile {
-    let level = Level::detect();
-    let channels = match level {
+/// Output channels of a block of [`products`].
+pub(super) fn gradient_channels(level: Level) -> usize {
+    match level {
         Level::Baseline => 2,
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => 2,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => 4,
-    };
-    Tile { level, channels, taps }
+        Level::Avx512 => MAX_GRADIENT_CHANNELS,
+    }
 }
 
-/// One block of channels over one plane.  `inputs` pairs each padded plane with its taps `[ky][kx][channel]`;
-/// `out` is `[channel][plane]` at the padded row stride.
+/// What a block of [`sums`] reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    /// Planes of the input channels, `step` floats apart.
+    pub(super) values: &'a [f32],
+    /// See `values`.
+    pub(super) step: usize,
+    /// Input channels.
+    pub(super) channels: usize,
+    /// Of every tap, in the order of the weights.
+    pub(super) offsets: &'a [usize],
+    /// Positions.
+    pub(super) count: usize,
+}
+
+/// Sums of a block of channels; weights are `[input][tap][channel of the block]`, `out` is `[channel of the block]`, `out_step`
+/// floats apart, of which `count` rounded up to whole registers are written.
 ///
 /// # Panics
-/// When a slice is shorter than the shape says: the loops below rely on it.
-pub(super) fn convolve_plane(tile: &Tile, inputs: &[(&[f32], &[f32])], shape: &PlaneShape, out: &mut [f32]) {
-    let [ky, kx] = shape.kernel_yx;
-    assert!(shape.plane.is_multiple_of(MAX_LANES) && out.len() >= tile.channels * shape.plane);
-    for (padded, weights) in inputs {
-        assert!(padded.len() >= shape.plane + (ky - 1) * shape.stride + kx - 1);
-        assert!(weights.len() >= ky * kx * tile.channels);
+/// When a slice is shorter than that: the loops rely on it.
+pub(super) fn sums(level: Level, source: &Source<'_>, weights: &[f32], out: &mut [f32], out_step: usize) {
+    let Source { values, step, channels, offsets, count } = *source;
+    if channels == 0 || offsets.is_empty() {
+        out.fill(0.0);
+        return;
     }
-    // SAFETY: the level says that the processor has the instruction set, and the lengths were asserted.
+    let block = sum_channels(level);
+    let furthest = offsets.iter().max().copied().unwrap_or_default();
+    let run = count.next_multiple_of(MAX_LANES);
+    assert!(values.len() >= (channels - 1) * step + furthest + run, "the source holds every tap");
+    assert!(weights.len() >= channels * offsets.len() * block, "there is a weight for every tap");
+    assert!(out_step >= run && out.len() >= (block - 1) * out_step + run, "there is room for the sums");
+    // SAFETY: the lengths were asserted.
+    unsafe { sums_on(level, source, weights, out, out_step) }
+}
+
+for_every_register! {
+    unsafe fn sums_on = sums_of_block[baseline: 4, 2; avx2: 4, 3; avx512: 8, 3](
+        source: &Source<'_>,
+        weights: &[f32],
+        out: &mut [f32],
+        out_step: usize,
+    )
+}
+
+/// Runs of `R` registers for each of `C` channels, then what is left in single ones.
+///
+/// Safety: the instruction set of `V` is there, and lengths are as [`sums`] asserts.
+#[inline(always)]
+unsafe fn sums_of_block<V: Vector, const C: usize, const R: usize>(
+    source: &Source<'_>,
+    weights: &[f32],
+    out: &mut [f32],
+    out_step: usize,
+) {
+    let mut q = 0;
+    // SAFETY: whole registers from q on end before the count rounded up.
     unsafe {
-        match tile.level {
-            #[cfg(not(target_arch = "wasm32"))]
-            Level::Baseline => convolve_plane_body::<Plain, 4, 2>(inputs, shape, out),
-            #[cfg(target_arch = "wasm32")]
-            Level::Baseline => convolve_plane_simd128(inputs, shape, out),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => convolve_plane_avx2(inputs, shape, out),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => convolve_plane_avx512(inputs, shape, out),
+        while q + R * V::LANES <= source.count.next_multiple_of(V::LANES) {
+            sums_of_run::<V, C, R>(source, weights, out, out_step, q);
+            q += R * V::LANES;
+        }
+        while q < source.count {
+            sums_of_run::<V, C, 1>(source, weights, out, out_step, q);
+            q += V::LANES;
         }
     }
 }
 
-/// Geometry of one plane in [`convolve_plane`].
-pub(super) struct PlaneShape {
-    /// Taps along y and x.
-    pub(super) kernel_yx: [usize; 2],
-    /// Row stride of padded planes and of the output.
-    pub(super) stride: usize,
-    /// Floats of an output plane, a multiple of [`MAX_LANES`].
-    pub(super) plane: usize,
-}
-
-#[cfg(target_arch = "wasm32")]
-#[target_feature(enable = "simd128")]
-unsafe fn convolve_plane_simd128(inputs: &[(&[f32], &[f32])], shape: &PlaneShape, out: &mut [f32]) {
-    // SAFETY: passed on from the caller.
-    unsafe { convolve_plane_body::<v128, 4, 2>(inputs, shape, out) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn convolve_plane_avx2(inputs: &[(&[f32], &[f32])], shape: &PlaneShape, out: &mut [f32]) {
-    // SAFETY: passed on from the caller.
-    unsafe { convolve_plane_body::<__m256, 4, 2>(inputs, shape, out) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,fma")]
-unsafe fn convolve_plane_avx512(inputs: &[(&[f32], &[f32])], shape: &PlaneShape, out: &mut [f32]) {
-    // SAFETY: passed on from the caller.
-    unsafe { convolve_plane_body::<__m512, 8, 2>(inputs, shape, out) }
-}
-
-/// `R` registers of voxels for each of `C` channels stay where they are while all taps pass by.
-///
-/// Safety: the instruction set of `V` is there, and lengths are as [`convolve_plane`] asserts.
+/// Safety: as [`sums_of_block`], for `R` registers from position `q` on.
 #[inline(always)]
-unsafe fn convolve_plane_body<V: Vector, const C: usize, const R: usize>(
-    inputs: &[(&[f32], &[f32])],
-    shape: &PlaneShape,
+unsafe fn sums_of_run<V: Vector, const C: usize, const R: usize>(
+    source: &Source<'_>,
+    weights: &[f32],
+    out: &mut [f32],
+    out_step: usize,
+    q: usize,
+) {
+    // SAFETY: q + R·LANES ≤ count, rounded up; `sums` asserted that so much can be read at every tap's offset and
+    // written for every channel, and that there are C weights for each tap of each input.
+    unsafe {
+        let mut sums = [[V::splat(0.0); R]; C];
+        let mut w = weights.as_ptr();
+        let mut plane = source.values.as_ptr().add(q);
+        for i in 0..source.channels {
+            if i > 0 {
+                plane = plane.add(source.step);
+            }
+            for &offset in source.offsets {
+                let mut runs = [V::splat(0.0); R];
+                for (r, run) in runs.iter_mut().enumerate() {
+                    *run = V::load(plane.add(offset + r * V::LANES));
+                }
+                for (c, sums) in sums.iter_mut().enumerate() {
+                    let weight = V::splat(*w.add(c));
+                    for (sum, run) in sums.iter_mut().zip(&runs) {
+                        *sum = sum.add_product(weight, *run);
+                    }
+                }
+                w = w.add(C);
+            }
+        }
+        for (c, sums) in sums.iter().enumerate() {
+            for (r, sum) in sums.iter().enumerate() {
+                sum.store(out.as_mut_ptr().add(c * out_step + q + r * V::LANES));
+            }
+        }
+    }
+}
+
+/// Adds the products of a source plane with the gradient planes of a block of channels to `out [tap][channel of the block]`, over
+/// `count` positions. Gradients past `count`, up to whole registers, have to be 0.
+///
+/// # Panics
+/// When a slice is shorter than whole registers ask for.
+pub(super) fn products(
+    level: Level,
+    source: &[f32],
+    offsets: &[usize],
+    gradients: &[&[f32]; MAX_GRADIENT_CHANNELS],
+    count: usize,
     out: &mut [f32],
 ) {
-    let [ky, kx] = shape.kernel_yx;
-    for q in (0..shape.plane).step_by(R * V::LANES) {
-        // SAFETY: q + R·LANES ≤ plane, so a read ends before plane + (ky−1)·stride + kx−1, and a write ends
-        // before C·plane; weights hold C values per tap.
-        unsafe {
-            let mut sums = [[V::splat(0.0); R]; C];
-            for (padded, weights) in inputs {
-                let mut w = weights.as_ptr();
-                for dy in 0..ky {
-                    let row = padded.as_ptr().add(q + dy * shape.stride);
-                    for dx in 0..kx {
-                        let mut runs = [V::splat(0.0); R];
-                        for (r, run) in runs.iter_mut().enumerate() {
-                            *run = V::load(row.add(dx + r * V::LANES));
-                        }
-                        for (c, sums) in sums.iter_mut().enumerate() {
-                            let weight = V::splat(*w.add(c));
-                            for (sum, run) in sums.iter_mut().zip(&runs) {
-                                *sum = sum.add_product(weight, *run);
-                            }
-                        }
-                        w = w.add(C);
-                    }
-                }
-            }
-            for (c, sums) in sums.iter().enumerate() {
-                for (r, sum) in sums.iter().enumerate() {
-                    sum.store(out.as_mut_ptr().add(c * shape.plane + q + r * V::LANES));
-                }
-            }
-        }
+    let run = count.next_multiple_of(MAX_LANES);
+    let channels = gradient_channels(level);
+    let furthest = offsets.iter().max().copied().unwrap_or_default();
+    assert!(source.len() >= furthest + run, "the source holds every tap");
+    assert!(gradients[..channels].iter().all(|g| g.len() >= run), "gradients are whole registers");
+    assert!(out.len() >= offsets.len() * channels, "there is room for the products");
+    for (offsets, out) in offsets.chunks(TAPS_AT_A_TIME).zip(out.chunks_mut(TAPS_AT_A_TIME * channels)) {
+        // SAFETY: the lengths were asserted.
+        unsafe { products_on(level, source, offsets, gradients, count, out) }
     }
 }
 
-/// An input plane and the gradient planes of the channels of a block.
-pub(super) type PlanePair<'a> = (&'a [f32], [&'a [f32]; MAX_WEIGHT_CHANNELS]);
+for_every_register! {
+    unsafe fn products_on = products_of_taps[baseline: 2; avx2: 2; avx512: 4](
+        source: &[f32],
+        offsets: &[usize],
+        gradients: &[&[f32]; MAX_GRADIENT_CHANNELS],
+        count: usize,
+        out: &mut [f32],
+    )
+}
 
-/// `sums[dx][c]` = Σ_pairs Σ_q gy[c][q] · x[from + q + dx] for q in 0..count, dx in 0..taps, c in 0..channels.
+/// Five and three taps pass in one go, others one by one.
 ///
-/// # Panics
-/// When a slice is shorter than `count`, rounded up to whole vectors, asks for.
-pub(super) fn correlate(tile: &Tile, pairs: &[PlanePair<'_>], from: usize, count: usize, sums: &mut [f32]) {
-    let count = count.next_multiple_of(MAX_LANES);
-    for (x, gy) in pairs {
-        assert!(x.len() + 1 >= from + count + tile.taps && gy.iter().all(|g| g.len() >= count));
-    }
-    assert!(sums.len() >= tile.taps * tile.channels);
-    for first in (0..tile.taps).step_by(5) {
-        let taps = (tile.taps - first).min(5);
-        let from = from + first;
-        let sums = &mut sums[first * tile.channels..][..taps * tile.channels];
-        // SAFETY: the level says that the processor has the instruction set, and the lengths were asserted.
-        unsafe {
-            match tile.level {
-                #[cfg(not(target_arch = "wasm32"))]
-                Level::Baseline => correlate_taps::<Plain, 2>(taps, pairs, from, count, sums),
-                #[cfg(target_arch = "wasm32")]
-                Level::Baseline => correlate_simd128(taps, pairs, from, count, sums),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => correlate_avx2(taps, pairs, from, count, sums),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => correlate_avx512(taps, pairs, from, count, sums),
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "wasm32")]
-#[target_feature(enable = "simd128")]
-unsafe fn correlate_simd128(
-    taps: usize,
-    pairs: &[PlanePair<'_>],
-    from: usize,
-    count: usize,
-    sums: &mut [f32],
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { correlate_taps::<v128, 2>(taps, pairs, from, count, sums) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn correlate_avx2(taps: usize, pairs: &[PlanePair<'_>], from: usize, count: usize, sums: &mut [f32]) {
-    // SAFETY: passed on from the caller.
-    unsafe { correlate_taps::<__m256, 2>(taps, pairs, from, count, sums) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,fma")]
-unsafe fn correlate_avx512(
-    taps: usize,
-    pairs: &[PlanePair<'_>],
-    from: usize,
-    count: usize,
-    sums: &mut [f32],
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { correlate_taps::<__m512, 4>(taps, pairs, from, count, sums) }
-}
-
-/// Kernel widths 5 and 3 pass in one go, others tap by tap.
-///
-/// Safety: as [`correlate`] asserts.
+/// Safety: the instruction set of `V` is there, and lengths are as [`products`] asserts.
 #[inline(always)]
-unsafe fn correlate_taps<V: Vector, const C: usize>(
-    taps: usize,
-    pairs: &[PlanePair<'_>],
-    from: usize,
+unsafe fn products_of_taps<V: Vector, const C: usize>(
+    source: &[f32],
+    offsets: &[usize],
+    gradients: &[&[f32]; MAX_GRADIENT_CHANNELS],
     count: usize,
-    sums: &mut [f32],
+    out: &mut [f32],
 ) {
     // SAFETY: passed on from the caller.
     unsafe {
-        match taps {
-            5 => correlate_body::<V, 5, C>(pairs, from, count, sums),
-            3 => correlate_body::<V, 3, C>(pairs, from, count, sums),
+        match *offsets {
+            [a, b, c, d, e] => {
+                products_of::<V, 5, C>(source, [a, b, c, d, e], gradients, count, out);
+            }
+            [a, b, c] => products_of::<V, 3, C>(source, [a, b, c], gradients, count, out),
             _ => {
-                for (dx, sums) in sums.chunks_exact_mut(C).enumerate() {
-                    correlate_body::<V, 1, C>(pairs, from + dx, count, sums);
+                for (offset, out) in offsets.iter().zip(out.chunks_exact_mut(C)) {
+                    products_of::<V, 1, C>(source, [*offset], gradients, count, out);
                 }
             }
         }
     }
 }
 
-/// Safety: as [`correlate`] asserts, for `K` taps and `C` channels.
+/// Safety: as [`products_of_taps`], for `K` taps and `C` channels.
 #[inline(always)]
-unsafe fn correlate_body<V: Vector, const K: usize, const C: usize>(
-    pairs: &[PlanePair<'_>],
-    from: usize,
+unsafe fn products_of<V: Vector, const K: usize, const C: usize>(
+    source: &[f32],
+    offsets: [usize; K],
+    gradients: &[&[f32]; MAX_GRADIENT_CHANNELS],
     count: usize,
-    sums: &mut [f32],
+    out: &mut [f32],
 ) {
-    // SAFETY: `count` is a multiple of the lanes, so reads end before count (gy) and from + count + K − 1 (x).
+    // SAFETY: a register from q on ends before the count rounded up, so much of which was asserted to be there.
     unsafe {
         let mut partial = [[V::splat(0.0); C]; K];
-        for (x, gy) in pairs {
-            let x = x.as_ptr().add(from);
-            for q in (0..count).step_by(V::LANES) {
-                let mut gradients = [V::splat(0.0); C];
-                for (gradient, gy) in gradients.iter_mut().zip(gy) {
-                    *gradient = V::load(gy.as_ptr().add(q));
-                }
-                for (k, partial) in partial.iter_mut().enumerate() {
-                    let run = V::load(x.add(q + k));
-                    for (sum, gradient) in partial.iter_mut().zip(&gradients) {
-                        *sum = sum.add_product(*gradient, run);
-                    }
+        for q in (0..count).step_by(V::LANES) {
+            let mut own = [V::splat(0.0); C];
+            for (own, gradient) in own.iter_mut().zip(gradients) {
+                *own = V::load(gradient.as_ptr().add(q));
+            }
+            for (partial, offset) in partial.iter_mut().zip(&offsets) {
+                let run = V::load(source.as_ptr().add(q + offset));
+                for (sum, own) in partial.iter_mut().zip(&own) {
+                    *sum = sum.add_product(*own, run);
                 }
             }
         }
-        for (k, partial) in partial.iter().enumerate() {
-            for (c, lanes) in partial.iter().enumerate() {
-                sums[k * C + c] = lanes.sum();
+        for (out, partial) in out.chunks_exact_mut(C).zip(&partial) {
+            for (out, lanes) in out.iter_mut().zip(partial) {
+                *out += lanes.sum();
             }
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! | backend | what runs |
 //! |---|---|
-//! | Flex | [`cpu`]: direct, register-tiled, vectorised for the processor it finds itself on; matrix products for small planes |
+//! | Flex | [`cpu`]: minimal filtering, register-tiled, vectorised for the processor it finds itself on |
 //! | Cube | `cube`: implicit matrix product, tiled over voxels and channels; burn's own where [`ConvAlgorithm`] says so |
 
 #[cfg(feature = "autodiff")]
@@ -15,14 +15,16 @@ pub mod cpu;
 #[cfg(feature = "cube")]
 pub mod cube;
 #[cfg(feature = "flex")]
+mod direct;
+#[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
 mod lanes;
-#[cfg(feature = "flex")]
-mod patches;
 mod shape;
 #[cfg(feature = "flex")]
 mod vector;
+#[cfg(feature = "flex")]
+mod winograd;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;

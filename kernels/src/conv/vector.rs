@@ -21,6 +21,58 @@ pub(super) trait Vector: Copy {
     unsafe fn sum(self) -> f32;
 }
 
+/// Most floats of a register.
+pub(super) const MAX_LANES: usize = 16;
+
+/// Defines `unsafe fn $name(level, arguments…)`, which runs `$body::<register, counts…>(arguments…)` compiled for the
+/// level's instruction set. The counts are constants of the body, so that accumulators stay in registers.
+///
+/// The defined function is as safe as its body: the level comes from [`Level::detect`](crate::cpu::simd::Level::detect),
+/// so the instruction set is there.
+macro_rules! for_every_register {
+    ($(#[$doc:meta])* unsafe fn $name:ident = $body:ident
+        [$(baseline: $($b:literal),*; avx2: $($x:literal),*; avx512: $($z:literal),*)?]
+        ($($arg:ident: $ty:ty),* $(,)?)) => {
+        $(#[$doc])*
+        unsafe fn $name(level: $crate::cpu::simd::Level, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($arg: $ty),*) {
+                // SAFETY: passed on from the caller.
+                unsafe { $body::<std::arch::x86_64::__m256 $($(, $x)*)?>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+            unsafe fn avx512($($arg: $ty),*) {
+                // SAFETY: passed on from the caller.
+                unsafe { $body::<std::arch::x86_64::__m512 $($(, $z)*)?>($($arg),*) }
+            }
+            #[cfg(target_arch = "wasm32")]
+            #[target_feature(enable = "simd128")]
+            unsafe fn baseline($($arg: $ty),*) {
+                // SAFETY: passed on from the caller.
+                unsafe { $body::<std::arch::wasm32::v128 $($(, $b)*)?>($($arg),*) }
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            unsafe fn baseline($($arg: $ty),*) {
+                // SAFETY: passed on from the caller.
+                unsafe { $body::<$crate::conv::vector::Plain $($(, $b)*)?>($($arg),*) }
+            }
+            // SAFETY: the level says that the processor has the instruction set; the rest is passed on from the caller.
+            unsafe {
+                match level {
+                    $crate::cpu::simd::Level::Baseline => baseline($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::cpu::simd::Level::Avx2 => avx2($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::cpu::simd::Level::Avx512 => avx512($($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(super) use for_every_register;
+
 /// Four floats that the compiler vectorises as it can: the twin for every other processor.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Clone, Copy)]
@@ -66,12 +118,14 @@ impl Vector for Plain {
 mod x86 {
     use super::Vector;
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-        _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+        __m256, __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
+        _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
+        _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_reduce_add_ps, _mm512_set1_ps,
+        _mm512_storeu_ps,
     };
 
     macro_rules! register {
-        ($register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident) => {
+        ($register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $sum:ident) => {
             // SAFETY (of every block): the caller runs on a processor with the instruction set, and gives
             // pointers that are valid for the register's width.
             impl Vector for $register {
@@ -103,17 +157,31 @@ mod x86 {
 
                 #[inline(always)]
                 unsafe fn sum(self) -> f32 {
-                    let mut lanes = [0.0f32; $lanes];
-                    // SAFETY: the array has the register's width.
-                    unsafe { $store(lanes.as_mut_ptr(), self) }
-                    lanes.iter().sum()
+                    // SAFETY: see above.
+                    unsafe { $sum(self) }
                 }
             }
         };
     }
 
-    register!(__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps);
-    register!(__m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps);
+    register!(__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, sum_of_8);
+    register!(
+        __m512,
+        16,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_reduce_add_ps
+    );
+
+    /// Halves added to each other until one float is left.
+    #[target_feature(enable = "avx2,fma")]
+    fn sum_of_8(register: __m256) -> f32 {
+        let four = _mm_add_ps(_mm256_castps256_ps128(register), _mm256_extractf128_ps::<1>(register));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
 }
 
 #[cfg(target_arch = "wasm32")]

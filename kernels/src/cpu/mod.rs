@@ -15,6 +15,7 @@ pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod output;
 pub(crate) mod product;
+pub(crate) mod scratch;
 pub(crate) mod simd;
 pub(crate) mod tasks;
 

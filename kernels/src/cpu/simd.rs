@@ -17,16 +17,40 @@ pub(crate) enum Level {
 pub(crate) const BASELINE_FUSED: bool = cfg!(target_arch = "aarch64");
 
 impl Level {
-    /// The best that this machine has.
+    /// The best that this machine has, or `TU_CPU_LEVEL` (`baseline`, `avx2`), which lets a measurement stand for an older
+    /// processor.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn detect() -> Self {
+        use std::sync::OnceLock;
+        static FOUND: OnceLock<Level> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            let asked = std::env::var("TU_CPU_LEVEL").unwrap_or_default();
+            let mut best = Self::available().into_iter().rev();
+            best.find(|level| asked.is_empty() || level.name() == asked).unwrap_or(Self::Baseline)
+        })
+    }
+
+    /// The levels that this machine has, the best last.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn available() -> Vec<Self> {
         use std::arch::is_x86_feature_detected as has;
-        if has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw") && has!("fma") {
-            Self::Avx512
-        } else if has!("avx2") && has!("fma") {
-            Self::Avx2
-        } else {
-            Self::Baseline
+        let mut levels = vec![Self::Baseline];
+        if has!("avx2") && has!("fma") {
+            levels.push(Self::Avx2);
+            if has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw") {
+                levels.push(Self::Avx512);
+            }
+        }
+        levels
+    }
+
+    /// As `TU_CPU_LEVEL` has it.
+    #[cfg(target_arch = "x86_64")]
+    fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
         }
     }
 
@@ -34,6 +58,12 @@ impl Level {
     #[cfg(not(target_arch = "x86_64"))]
     pub(crate) fn detect() -> Self {
         Self::Baseline
+    }
+
+    /// The levels that this machine has.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn available() -> Vec<Self> {
+        vec![Self::Baseline]
     }
 }
 

@@ -104,6 +104,14 @@ impl Task {
     }
 }
 
+/// Threads that tasks are shared out to.
+pub(crate) fn threads() -> usize {
+    #[cfg(not(target_arch = "wasm32"))]
+    return rayon::current_num_threads();
+    #[cfg(target_arch = "wasm32")]
+    return 1;
+}
+
 /// `f(0), f(1), …` in that order, computed on all threads.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn map<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {

@@ -81,7 +81,7 @@ pub(super) fn sums(level: Level, source: &Source<'_>, weights: &[f32], out: &mut
 }
 
 for_every_register! {
-    unsafe fn sums_on = sums_of_block[baseline: 4, 2; avx2: 4, 3; avx512: 8, 3](
+    unsafe fn sums_on = sums_of_block[baseline: 4, 2; avx2: 4, 2; avx512: 8, 3](
         source: &Source<'_>,
         weights: &[f32],
         out: &mut [f32],

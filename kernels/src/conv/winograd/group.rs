@@ -63,7 +63,7 @@ fn groups(shape: &ConvShape, positions: usize, wanted: usize) -> Vec<Group> {
 /// which have kx − 1 columns and kz − 1 slices more, and in those of sums and gradients.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    pub(super) z_step: usize,
+    z_step: usize,
     tile_step: usize,
     column_step: usize,
     /// Positions from the first to the last; some between them may be of no use.
@@ -103,7 +103,7 @@ impl Layout {
     }
 
     pub(super) fn place(&self, point_step: usize) -> Place {
-        Place { point_step, tile_step: self.tile_step, column_step: self.column_step }
+        Place { point_step, z_step: self.z_step, tile_step: self.tile_step, column_step: self.column_step }
     }
 }
 

@@ -113,7 +113,7 @@ fn convolve_group(level: Level, x: &[f32], weights: &[f32], shape: &ConvShape, g
         let place = layout.place(point_step);
         for i in 0..shape.input {
             let channel = &x[(group.sample * shape.input + i) * shape.voxels()..][..shape.voxels()];
-            input_planes(level, channel, shape, group, &place, &layout, rows, &mut planes[i * step..]);
+            input_planes(level, channel, shape, group, &place, rows, &mut planes[i * step..]);
         }
         let place = layout.place(kept * sum_step);
         let first_row = group.tile * outputs(shape);
@@ -139,7 +139,7 @@ fn convolve_group(level: Level, x: &[f32], weights: &[f32], shape: &ConvShape, g
                     let plane = (group.sample * shape.output + o) * depth + group.slice + z;
                     let to = y.at((plane * height + first_row) * width);
                     let output = OutputRows { to, width, rows, outputs: outputs(shape) };
-                    let sums = &sums[(o - first) * sum_step + z * layout.z_step..];
+                    let sums = &sums[(o - first) * sum_step + z * place.z_step..];
                     // SAFETY: these rows lie within y, and no other group has them.
                     unsafe { transform::output_tiles(level, sums, &place, output) };
                 }
@@ -156,20 +156,30 @@ pub(super) fn weight_gradient(level: Level, x: &[f32], gy: &[f32], shape: &ConvS
     let part = shape.input * taps * block;
     // [point][block][in][tap][channel of the block]
     let mut transformed = vec![0.0; POINTS * blocks * part];
+    let (mut inputs, mut gradients) = (Vec::new(), Vec::new());
+    let mut kept = None;
     for group in group::for_gradients(shape) {
         let layout = Layout::new(shape, &group);
         let (step, sum_step) = (layout.source_step, layout.sum_step);
-        let inputs = filled(shape.input * POINTS * step, POINTS * step, |first, out| {
+        // Positions of no use are 0, and stay so while groups are alike.
+        if kept.replace((group.slices, group.tiles)) != Some((group.slices, group.tiles)) {
+            inputs = vec![0.0; shape.input * POINTS * step];
+            gradients = vec![0.0; shape.output * POINTS * sum_step];
+        }
+        fill(&mut inputs, POINTS * step, |first, out| {
             let at = group.sample * shape.input + first / (POINTS * step);
             let channel = &x[at * shape.voxels()..][..shape.voxels()];
             with_scratch([input_rows(shape, &group)], |[rows]| {
-                input_planes(level, channel, shape, &group, &layout.place(step), &layout, rows, out);
+                input_planes(level, channel, shape, &group, &layout.place(step), rows, out);
             });
         });
-        let gradients = filled(shape.output * POINTS * sum_step, POINTS * sum_step, |first, out| {
+        fill(&mut gradients, POINTS * sum_step, |first, out| {
             let at = group.sample * shape.output + first / (POINTS * sum_step);
             let channel = &gy[at * shape.voxels()..][..shape.voxels()];
-            gradient_planes(level, channel, shape, &group, &layout, out);
+            let room = group.tiles * outputs(shape) * shape.size_zyx[2].next_multiple_of(MAX_LANES);
+            with_scratch([room], |[rows]| {
+                gradient_planes(level, channel, shape, &group, &layout.place(sum_step), rows, out);
+            });
         });
         fill(&mut transformed, part, |first, sums| {
             let (point, first) = (first / part / blocks, first / part % blocks * block);
@@ -215,14 +225,12 @@ fn input_rows(shape: &ConvShape, group: &Group) -> usize {
 }
 
 /// V of one channel: its planes of every point begin in `out`. Voxels outside the volume are 0.
-#[expect(clippy::too_many_arguments, reason = "two callers with different places")]
 fn input_planes(
     level: Level,
     channel: &[f32],
     shape: &ConvShape,
     group: &Group,
     place: &Place,
-    layout: &Layout,
     rows: &mut [f32],
     out: &mut [f32],
 ) {
@@ -242,7 +250,7 @@ fn input_planes(
             }
         }
         let rows = Rows { values: rows, step, columns };
-        transform::input_tiles(level, &rows, group.tiles, per_tile, place, &mut out[z * layout.z_step..]);
+        transform::input_tiles(level, &rows, group.tiles, per_tile, place, &mut out[z * place.z_step..]);
     }
 }
 
@@ -252,24 +260,25 @@ fn gradient_planes(
     channel: &[f32],
     shape: &ConvShape,
     group: &Group,
-    layout: &Layout,
+    place: &Place,
+    rows: &mut [f32],
     out: &mut [f32],
 ) {
     let [_, height, width] = shape.size_zyx;
     let per_tile = outputs(shape);
     let step = width.next_multiple_of(MAX_LANES);
-    let mut rows = vec![0.0; group.tiles * per_tile * step];
+    rows.fill(0.0);
     for z in 0..group.slices {
         let plane = &channel[(group.slice + z) * height * width..][..height * width];
         for (r, row) in rows.chunks_exact_mut(step).enumerate() {
             let y = group.tile * per_tile + r;
-            match y < height {
-                true => row[..width].copy_from_slice(&plane[y * width..][..width]),
-                false => row.fill(0.0),
+            if y < height {
+                row[..width].copy_from_slice(&plane[y * width..][..width]);
+            } else {
+                row.fill(0.0);
             }
         }
-        let rows = Rows { values: &rows, step, columns: width };
-        let place = layout.place(layout.sum_step);
-        transform::gradient_tiles(level, &rows, group.tiles, per_tile, &place, &mut out[z * layout.z_step..]);
+        let rows = Rows { values: rows, step, columns: width };
+        transform::gradient_tiles(level, &rows, group.tiles, per_tile, place, &mut out[z * place.z_step..]);
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn weight_factors(taps: usize) -> [[f32; MAX_TAPS]; POINTS] {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) point_step: usize,
+    pub(super) z_step: usize,
     pub(super) tile_step: usize,
     pub(super) column_step: usize,
 }

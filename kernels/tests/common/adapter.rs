@@ -3,7 +3,7 @@
 //! `TU_TEST_DEVICE` names it: `wgpu`, `cuda` or `cpu`. A device that is named has to open; without the variable a machine that
 //! has no wgpu adapter skips the tests, and says so.
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use burn::tensor::{Device, FloatDType, Tensor, read_sync};
@@ -48,7 +48,7 @@ fn open(name: &str) -> Result<Device, String> {
             ));
         }
     };
-    let answer = catch_unwind(|| read_sync(values(Tensor::<1>::ones([2], &device).sum())));
+    let answer = catch_unwind(AssertUnwindSafe(|| read_sync(values(Tensor::<1>::ones([2], &device).sum()))));
     match answer.as_deref() {
         Ok([2.0]) => Ok(device),
         Ok(sum) => Err(format!("1 + 1 = {sum:?}")),

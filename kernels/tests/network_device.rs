@@ -103,7 +103,7 @@ fn every_operation_of_tiny_agrees() {
 }
 
 #[test]
-fn volumes_of_two_windows_agree_in_half_types() {
+fn volumes_of_two_small_windows_agree_in_half_types() {
     let Some((device, _guard)) = adapter() else { return };
     agree(&device, sizes(TINY, SMALL_WINDOW_ZYX, 2).checks(), HALF);
 }
@@ -126,34 +126,57 @@ fn more_than_65535_cubes_agree() {
     agree(&device, checks, F32);
 }
 
-#[test]
-fn every_operation_of_tiny_agrees_in_every_type_and_for_two_windows() {
+/// What `TU_TEST_SHAPES=all` adds, each by itself: with `autotune` a device times many kernels for every size it meets.
+fn agree_if_asked(what: &str, sizes: NetworkSizes, types: &[FloatDType]) {
     let Some((device, _guard)) = adapter() else { return };
-    if all_shapes("tiny in half types, for two windows and in the window of the shipped model") {
-        agree(&device, sizes(TINY, WINDOW_ZYX, 1).checks(), HALF);
-        agree(&device, sizes(TINY, WINDOW_ZYX, 2).checks(), &[F32, HALF].concat());
-        agree(&device, sizes(TINY, SHIPPED_WINDOW_ZYX, 1).checks(), &[F32, HALF].concat());
+    if all_shapes(what) {
+        agree(&device, sizes.checks(), types);
     }
 }
 
 #[test]
 fn every_operation_of_small_agrees() {
-    let Some((device, _guard)) = adapter() else { return };
-    if all_shapes("small") {
-        for batch in [1, 2] {
-            agree(&device, sizes(SMALL, WINDOW_ZYX, batch).checks(), &[F32, HALF].concat());
-        }
-    }
+    agree_if_asked("small", sizes(SMALL, WINDOW_ZYX, 1), F32);
 }
 
 #[test]
 fn every_operation_of_base_agrees() {
-    let Some((device, _guard)) = adapter() else { return };
-    if all_shapes("base") {
-        for batch in [1, 2] {
-            agree(&device, sizes(BASE, WINDOW_ZYX, batch).checks(), &[F32, HALF].concat());
-        }
-    }
+    agree_if_asked("base", sizes(BASE, WINDOW_ZYX, 1), F32);
+}
+
+#[test]
+fn every_operation_in_the_window_of_the_shipped_model_agrees() {
+    agree_if_asked("the window of the shipped model", sizes(TINY, SHIPPED_WINDOW_ZYX, 1), F32);
+}
+
+#[test]
+fn volumes_of_tiny_agree_in_half_types() {
+    agree_if_asked("tiny in half types", sizes(TINY, WINDOW_ZYX, 1), HALF);
+}
+
+#[test]
+fn volumes_of_small_agree_in_half_types() {
+    agree_if_asked("small in half types", sizes(SMALL, WINDOW_ZYX, 1), HALF);
+}
+
+#[test]
+fn volumes_of_base_agree_in_half_types() {
+    agree_if_asked("base in half types", sizes(BASE, WINDOW_ZYX, 1), HALF);
+}
+
+#[test]
+fn two_windows_of_tiny_agree() {
+    agree_if_asked("two windows of tiny", sizes(TINY, WINDOW_ZYX, 2), F32);
+}
+
+#[test]
+fn two_windows_of_small_agree() {
+    agree_if_asked("two windows of small", sizes(SMALL, WINDOW_ZYX, 2), F32);
+}
+
+#[test]
+fn two_windows_of_base_agree() {
+    agree_if_asked("two windows of base", sizes(BASE, WINDOW_ZYX, 2), F32);
 }
 
 /// Two slices of z at every level, as the networks of the published checkpoints are built.

@@ -51,6 +51,14 @@ pub(super) struct Input {
     pub(super) summed: bool,
 }
 
+/// Inputs of a check, drawn from its seed.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    dtype: FloatDType,
+    inputs: Vec<Vec<f32>>,
+    result_gradient: Vec<f32>,
+}
+
 /// What the CPU itself is compared with.
 pub(super) enum Reference {
     /// burn's tensor operations on the CPU.
@@ -99,51 +107,56 @@ impl Check {
         (self.operation)(inputs)
     }
 
-    /// Runs the operation on a device.
+    /// Draws the inputs and the gradient of the result, rounded to a type; the same every time.
+    pub fn draw(&self, dtype: FloatDType) -> Drawn {
+        let drawn = |count, spread: Spread, seed| {
+            rounded(units(count, seed).into_iter().map(|unit| spread.of(unit)).collect(), dtype)
+        };
+        let inputs = self.inputs.iter().zip(1u64..);
+        Drawn {
+            dtype,
+            inputs: inputs.map(|(input, seed)| drawn(input.count, input.spread, seed)).collect(),
+            result_gradient: drawn(self.outputs, Spread::Uniform(-1.0, 1.0), 1000),
+        }
+    }
+
+    /// Runs the operation on a device, in the type that the inputs were drawn in.
     ///
     /// # Errors
     /// [`SelfCheckError::Unreadable`] when the device fails.
     pub async fn run(
         &self,
+        drawn: &Drawn,
         device: &Device,
-        dtype: FloatDType,
         passes: Passes,
     ) -> Result<Results, SelfCheckError> {
         self.poison(device).await?;
-        self.run_operation(&self.operation, self.numbers(dtype), device, dtype, passes).await
+        self.run_operation(&self.operation, drawn, drawn.dtype, device, passes).await
     }
 
-    /// What a device should give: the CPU's results in f32 for inputs rounded to `dtype`, by this crate's kernels or, for the
-    /// CPU itself, by the reference.
+    /// What a device should give: the CPU's results in f32, by this crate's kernels or, for the CPU itself, by the reference.
     ///
     /// # Errors
     /// [`SelfCheckError::Unreadable`] when memory does not suffice.
     pub async fn expected(
         &self,
+        drawn: &Drawn,
         device: &Device,
-        dtype: FloatDType,
         passes: Passes,
     ) -> Result<Results, SelfCheckError> {
-        let (cpu, numbers) = (Device::flex(), self.numbers(dtype));
+        let cpu = Device::flex();
         let is_cpu = device.clone().without_autodiff() == cpu;
-        match &self.reference {
-            Reference::Scan(shape) if is_cpu => Ok(scan_in_f64(*shape, &numbers, passes)),
-            Reference::Plain(plain) if is_cpu => {
-                self.run_operation(plain, numbers, &cpu, FloatDType::F32, passes).await
-            }
-            _ => self.run_operation(&self.operation, numbers, &cpu, FloatDType::F32, passes).await,
-        }
+        let operation = match &self.reference {
+            Reference::Scan(shape) if is_cpu => return Ok(scan_in_f64(*shape, drawn, passes)),
+            Reference::Plain(plain) if is_cpu => plain,
+            _ => &self.operation,
+        };
+        self.run_operation(operation, drawn, FloatDType::F32, &cpu, passes).await
     }
 
     /// Compares what a device gave with what it should give.
-    pub fn compare(
-        &self,
-        device: &Device,
-        dtype: FloatDType,
-        found: &Results,
-        expected: &Results,
-    ) -> Verdict {
-        let arithmetic = Arithmetic::of(device);
+    pub fn compare(&self, drawn: &Drawn, device: &Device, found: &Results, expected: &Results) -> Verdict {
+        let (arithmetic, dtype) = (Arithmetic::of(device), drawn.dtype);
         let agreement = |result: String, part, found: &[f32], expected: &[f32]| Agreement {
             result,
             error: relative_error(found, expected),
@@ -167,9 +180,10 @@ impl Check {
         dtype: FloatDType,
         passes: Passes,
     ) -> Result<Verdict, SelfCheckError> {
-        let found = self.run(device, dtype, passes).await?;
-        let expected = self.expected(device, dtype, passes).await?;
-        Ok(self.compare(device, dtype, &found, &expected))
+        let drawn = self.draw(dtype);
+        let found = self.run(&drawn, device, passes).await?;
+        let expected = self.expected(&drawn, device, passes).await?;
+        Ok(self.compare(&drawn, device, &found, &expected))
     }
 
     fn unreadable(&self, cause: String) -> SelfCheckError {
@@ -196,37 +210,24 @@ impl Check {
         Ok(())
     }
 
-    /// The inputs, and last the gradient of the result, as a type holds them.
-    fn numbers(&self, dtype: FloatDType) -> Vec<Vec<f32>> {
-        let inputs = self.inputs.iter().map(|input| (input.count, input.spread));
-        let all = inputs.chain([(self.outputs, Spread::Uniform(-1.0, 1.0))]);
-        let drawn = all.zip(1u64..).map(|((count, spread), seed)| {
-            let values = units(count, seed).into_iter().map(|unit| spread.of(unit)).collect();
-            rounded(values, dtype)
-        });
-        drawn.collect()
-    }
-
     async fn run_operation(
         &self,
         operation: &Operation,
-        mut numbers: Vec<Vec<f32>>,
-        device: &Device,
+        drawn: &Drawn,
         dtype: FloatDType,
+        device: &Device,
         passes: Passes,
     ) -> Result<Results, SelfCheckError> {
         let plain = device.clone().without_autodiff();
         let with_gradients = passes == Passes::ValuesAndGradients;
         let device = if with_gradients { plain.autodiff() } else { plain };
-        let tensor = |values: Vec<f32>| {
-            let count = values.len();
-            Tensor::<1>::from_data(TensorData::new(values, [count]), &device)
+        let tensor = |values: &[f32]| {
+            Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device)
         };
-        let result_gradient = numbers.pop().unwrap_or_default();
-        let leaves: Vec<Tensor<1>> = numbers
-            .into_iter()
-            .map(|values| if with_gradients { tensor(values).require_grad() } else { tensor(values) })
-            .collect();
+        let leaf = |values: &Vec<f32>| {
+            if with_gradients { tensor(values).require_grad() } else { tensor(values) }
+        };
+        let leaves: Vec<Tensor<1>> = drawn.inputs.iter().map(leaf).collect();
         let inputs: Vec<Tensor<1>> = leaves.iter().map(|leaf| leaf.clone().cast(dtype)).collect();
         let result = operation(&inputs);
         drop(inputs);
@@ -240,7 +241,7 @@ impl Check {
         if !result.is_tracked() {
             return Err(self.unreadable("the result has no gradient".into()));
         }
-        let mut found = (result.clone() * tensor(result_gradient)).sum().backward();
+        let mut found = (result.clone() * tensor(&drawn.result_gradient)).sum().backward();
         let mut gradients = Vec::with_capacity(leaves.len());
         for leaf in leaves {
             let gradient = leaf.grad_remove(&mut found);
@@ -252,8 +253,9 @@ impl Check {
 }
 
 /// The scan and its gradients in f64. With a = −exp(α) the gradient of α is a ∂a.
-fn scan_in_f64(shape: ScanShape, numbers: &[Vec<f32>], passes: Passes) -> Results {
-    let in_f64 = |i: usize| -> Vec<f64> { numbers[i].iter().map(|value| f64::from(*value)).collect() };
+fn scan_in_f64(shape: ScanShape, drawn: &Drawn, passes: Passes) -> Results {
+    let of = |values: &[f32]| -> Vec<f64> { values.iter().map(|value| f64::from(*value)).collect() };
+    let in_f64 = |i: usize| of(&drawn.inputs[i]);
     let in_f32 = |values: Vec<f64>| -> Vec<f32> { values.into_iter().map(|value| value as f32).collect() };
     let a: Vec<f64> = in_f64(2).into_iter().map(|alpha| -alpha.exp()).collect();
     let inputs =
@@ -262,7 +264,7 @@ fn scan_in_f64(shape: ScanShape, numbers: &[Vec<f32>], passes: Passes) -> Result
     if passes == Passes::Values {
         return Results { values, gradients: Vec::new() };
     }
-    let found = selective_scan_gradients_f64(&inputs, &in_f64(6));
+    let found = selective_scan_gradients_f64(&inputs, &of(&drawn.result_gradient));
     let alpha = found.a.iter().zip(&inputs.a).map(|(gradient, a)| gradient * a).collect();
     let gradients = [found.u, found.delta, alpha, found.b, found.c, found.d].map(in_f32).into();
     Results { values, gradients }

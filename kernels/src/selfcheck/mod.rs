@@ -20,7 +20,7 @@ mod short;
 mod sizes;
 mod tolerance;
 
-pub use check::{Check, Operation, Passes};
+pub use check::{Check, Drawn, Operation, Passes};
 pub use operations::{
     causal_convolution, convolution, gated_sum, gelu, layer_normalisation, projection, row_normalisation,
     scan, strided_convolution,

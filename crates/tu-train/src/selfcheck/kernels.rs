@@ -32,11 +32,12 @@ fn check_all(plan: &Plan, checks: Vec<Check>, add: &mut impl FnMut(Row)) {
 
 /// What a check found, and milliseconds on the device.
 fn verdict(plan: &Plan, check: &Check, dtype: FloatDType, passes: Passes) -> Result<(Verdict, f64), String> {
+    let drawn = check.draw(dtype);
     let began = Instant::now();
-    let found = quietly(|| read_sync(check.run(&plan.device, dtype, passes)))?.map_err(cause)?;
+    let found = quietly(|| read_sync(check.run(&drawn, &plan.device, passes)))?.map_err(cause)?;
     let milliseconds = 1e3 * began.elapsed().as_secs_f64();
-    let expected = quietly(|| read_sync(check.expected(&plan.device, dtype, passes)))?.map_err(cause)?;
-    Ok((check.compare(&plan.device, dtype, &found, &expected), milliseconds))
+    let expected = quietly(|| read_sync(check.expected(&drawn, &plan.device, passes)))?.map_err(cause)?;
+    Ok((check.compare(&drawn, &plan.device, &found, &expected), milliseconds))
 }
 
 fn cause(error: SelfCheckError) -> String {

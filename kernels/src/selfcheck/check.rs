@@ -61,9 +61,9 @@ pub struct Drawn {
 
 /// What the CPU itself is compared with.
 pub(super) enum Reference {
-    /// burn's tensor operations on the CPU.
+    /// burn's tensor operations, which the CPU also has in f64.
     Plain(Operation),
-    /// The scan in f64; its third input is ln(−a).
+    /// The scan; its third input is ln(−a).
     Scan(ScanShape),
 }
 
@@ -134,7 +134,8 @@ impl Check {
         self.run_operation(&self.operation, drawn, drawn.dtype, device, passes).await
     }
 
-    /// What a device should give: the CPU's results in f32, by this crate's kernels or, for the CPU itself, by the reference.
+    /// What a device should give: the CPU's results, by this crate's kernels in f32 or, for the CPU itself, by burn's tensor
+    /// operations in f64.
     ///
     /// # Errors
     /// [`SelfCheckError::Unreadable`] when memory does not suffice.
@@ -146,12 +147,12 @@ impl Check {
     ) -> Result<Results, SelfCheckError> {
         let cpu = Device::flex();
         let is_cpu = device.clone().without_autodiff() == cpu;
-        let operation = match &self.reference {
+        let (operation, dtype) = match &self.reference {
             Reference::Scan(shape) if is_cpu => return Ok(scan_in_f64(*shape, drawn, passes)),
-            Reference::Plain(plain) if is_cpu => plain,
-            _ => &self.operation,
+            Reference::Plain(plain) if is_cpu => (plain, FloatDType::F64),
+            _ => (&self.operation, FloatDType::F32),
         };
-        self.run_operation(operation, drawn, FloatDType::F32, &cpu, passes).await
+        self.run_operation(operation, drawn, dtype, &cpu, passes).await
     }
 
     /// Compares what a device gave with what it should give.

@@ -1,8 +1,8 @@
 //! Checks of a device before it is trusted: every operation of this crate against its CPU twin.
 //!
 //! A [`Check`] is one operation at one size, with inputs drawn from a seed. It runs on the device and, for comparison,
-//! on the CPU: there by this crate's own CPU kernels, or, where the device is the CPU itself, by burn's tensor operations
-//! (the scan in f64). Errors are the largest difference over the largest magnitude expected:
+//! on the CPU: there by this crate's own CPU kernels, or, where the device is the CPU itself, by burn's tensor operations in f64.
+//! Errors are the largest difference over the largest magnitude expected:
 //!
 //! ```text
 //! max |found − expected| / max |expected| ≤ tolerance(device, type, kernel, part)

@@ -106,7 +106,7 @@ const TF32: f64 = 1.0 / 512.0;
 ///   hundreds of decays one after the other, each an exponential that drivers may round by several last bits.
 /// - f16, bf16: inputs are rounded on both sides alike and the CPU computes in f32, so what is left is the rounding of
 ///   the result: half of the last bit, 2⁻¹² or 2⁻⁹, at most twice on the way (a bias is added, samples of a batch are summed).
-///   burn's strided convolution adds what overlapping windows give to the gradient in the type itself, up to 16 numbers, and
+///   burn's strided convolution adds its bias, and to the gradient what up to 16 windows give, in the type itself, and
 ///   burn's sums for a bias are rounded for each sample before samples are added, which may cancel: twice more.
 /// - TF32, where burn's products and convolutions run on f32 tensors: see [`Arithmetic::Tf32`].
 pub fn tolerance(arithmetic: Arithmetic, dtype: FloatDType, kernel: Kernel, part: Part) -> f64 {
@@ -123,10 +123,8 @@ pub fn tolerance(arithmetic: Arithmetic, dtype: FloatDType, kernel: Kernel, part
         FloatDType::BF16 => 1.0 / 256.0,
         _ => 0.0,
     };
-    let summed_in_type = matches!(
-        (kernel, part),
-        (StridedConvolution, Part::Gradient | Part::SummedGradient) | (Projection, Part::SummedGradient)
-    );
+    let summed_in_type =
+        matches!((kernel, part), (StridedConvolution, _) | (Projection, Part::SummedGradient));
     let of_type = if summed_in_type { 4.0 * bit } else { bit };
     let by_burn = matches!(kernel, Convolution | StridedConvolution | Projection);
     let of_products = if by_burn && arithmetic == Arithmetic::Tf32 { TF32 } else { 0.0 };

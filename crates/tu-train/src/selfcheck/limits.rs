@@ -26,7 +26,7 @@ impl Limits {
         let of = |affinity, bins, loss, gradient_norm| Self { affinity, bins, loss, gradient_norm };
         match plan.precision {
             Precision::F16 => of(2e-2, 0.5, 2e-2, 1e-1),
-            Precision::Bf16 => of(1e-1, 1.0, 5e-2, 2e-1),
+            Precision::Bf16 => of(1e-1, 0.9, 5e-2, 2e-1),
             Precision::F32 if plan.is_cpu() => of(0.0, 0.0, 0.0, 0.0),
             Precision::F32 => match Arithmetic::of(&plan.device) {
                 Arithmetic::Single => of(1e-3, 0.02, 1e-3, 1e-2),

@@ -46,7 +46,7 @@ pub mod projection;
 mod recompute;
 pub mod reference;
 pub mod scan;
-#[cfg(feature = "autodiff")]
+#[cfg(all(feature = "flex", feature = "autodiff"))]
 pub mod selfcheck;
 
 pub use causal_conv::causal_conv_silu;

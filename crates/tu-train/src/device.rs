@@ -1,11 +1,14 @@
 //! Which processor computes: a choice on the command line, a device of the tensor library behind it.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
+use tu_kernels::selfcheck::{Passes, run_short_checks};
+
+use crate::selfcheck::quietly;
 
 /// A processor as a person names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +44,16 @@ pub enum DeviceError {
         /// Which one.
         choice: DeviceChoice,
         /// What it said.
+        cause: String,
+    },
+    /// It computes something else than the CPU.
+    #[error(
+        "device {choice}: {cause}; `tu-train selfcheck --device {choice}` checks all of it. Update the driver, use --device cpu, or, to use it nevertheless, --skip-selfcheck"
+    )]
+    Wrong {
+        /// Which one.
+        choice: DeviceChoice,
+        /// The kernel and what is wrong with it.
         cause: String,
     },
 }
@@ -90,6 +103,41 @@ impl DeviceChoice {
         Self::Cpu.open()
     }
 
+    /// As [`Self::open`], after one small size of every kernel that will run has agreed with the CPU. A device that is wrong
+    /// is an error even for [`Self::Auto`]: a run that went to the processor instead would take weeks without a word.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or a kernel is wrong, which is named.
+    pub fn open_checked(self, passes: Passes) -> Result<(Device, DeviceChoice), DeviceError> {
+        let (device, choice) = self.open()?;
+        choice.check(&device, passes)?;
+        Ok((device, choice))
+    }
+
+    /// Compares one small size of every kernel with the CPU, once in a process; nothing on the CPU itself.
+    ///
+    /// # Errors
+    /// A kernel is wrong, which is named.
+    pub fn check(self, device: &Device, passes: Passes) -> Result<(), DeviceError> {
+        static PASSED: Mutex<Vec<(Device, Passes)>> = Mutex::new(Vec::new());
+        let plain = device.clone().without_autodiff();
+        if plain == Device::flex() {
+            return Ok(());
+        }
+        let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+        let covers = |(known, done): &(Device, Passes)| {
+            *known == plain && (*done == passes || *done == Passes::ValuesAndGradients)
+        };
+        if passed.iter().any(covers) {
+            return Ok(());
+        }
+        quietly(|| run_short_checks(&plain, passes).map_err(|error| error.to_string()))
+            .and_then(|found| found)
+            .map_err(|cause| DeviceError::Wrong { choice: self, cause })?;
+        passed.push((plain, passes));
+        Ok(())
+    }
+
     /// Further devices of the same kind beside the one that [`Self::open`] gives; on the processor, the same again.
     ///
     /// # Errors
@@ -128,18 +176,14 @@ impl DeviceChoice {
     }
 }
 
-/// Adds two numbers on the device. Drivers that are missing make the tensor library panic, which is caught
-/// here and said in other words.
+/// Adds two numbers on the device. Drivers that are missing make the tensor library panic, which is said in other words.
 fn answers(device: &Device) -> Result<(), String> {
-    let hook = take_hook();
-    set_hook(Box::new(|_| {}));
-    let attempt = catch_unwind(AssertUnwindSafe(|| {
+    let attempt = quietly(|| {
         let sum = Tensor::<1>::ones([2], device).sum();
         sum.try_into_data().map_err(|e| format!("{e:?}")).and_then(|data| {
             data.try_into_vec::<f32>().map_err(|e| format!("{e:?}")).map(|values| values == [2.0])
         })
-    }));
-    set_hook(hook);
+    });
     match attempt {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err("it cannot add 1 and 1".to_owned()),
@@ -156,6 +200,30 @@ mod tests {
     fn the_processor_always_answers_and_auto_finds_something() {
         assert_eq!(DeviceChoice::Cpu.open().unwrap().1, DeviceChoice::Cpu);
         assert!(DeviceChoice::Auto.open().is_ok());
+    }
+
+    #[test]
+    fn a_device_that_opens_is_checked_unless_it_is_the_processor() {
+        // the processor is never checked: whatever its kernels are worth, there is nothing else to fall back on
+        assert_eq!(DeviceChoice::Cpu.open_checked(Passes::ValuesAndGradients).unwrap().1, DeviceChoice::Cpu);
+        let wrong =
+            DeviceError::Wrong { choice: DeviceChoice::Wgpu, cause: "selective scan".into() }.to_string();
+        for part in ["selective scan", "--device cpu", "--skip-selfcheck", "tu-train selfcheck --device wgpu"]
+        {
+            assert!(wrong.contains(part), "{wrong}");
+        }
+    }
+
+    /// On a machine with an adapter it passes, and the second time takes no launch at all.
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn an_adapter_is_checked_once() {
+        let Ok((device, choice)) = DeviceChoice::Wgpu.open() else { return };
+        choice.check(&device, Passes::ValuesAndGradients).unwrap();
+        let launches = tu_kernels::cube::launches();
+        assert!(launches > 0);
+        choice.check(&device, Passes::Values).unwrap();
+        assert_eq!(tu_kernels::cube::launches(), launches);
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -11,4 +11,5 @@ pub mod pretrain;
 pub mod report;
 pub mod roi;
 pub mod segment;
+pub mod selfcheck;
 pub mod training;

@@ -2,7 +2,12 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+#[cfg(all(
+    any(feature = "wgpu", feature = "cuda"),
+    feature = "flex",
+    feature = "autodiff",
+    not(target_arch = "wasm32")
+))]
 pub(crate) mod adapter;
 #[cfg(feature = "autodiff")]
 pub(crate) mod convolution;

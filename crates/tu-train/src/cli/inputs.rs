@@ -7,6 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, anyhow, bail};
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
+use tu_kernels::selfcheck::Passes;
 use tu_model::{Network, Precision};
 use tu_segment::FragmentMethod;
 use tu_train::device::DeviceChoice;
@@ -44,20 +45,32 @@ pub(super) struct DeviceOption {
     /// auto, cpu, cuda or wgpu; auto takes the first of cuda, wgpu, cpu that this build has and that answers
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
+    /// Use a GPU without comparing a small size of every kernel with the processor first
+    #[arg(long)]
+    skip_selfcheck: bool,
 }
 
 impl DeviceOption {
+    /// The device for a network's forward pass.
     pub(super) fn open(&self) -> anyhow::Result<(Device, DeviceChoice)> {
-        Ok(self.device.open()?)
+        self.open_for(Passes::Values)
     }
 
-    /// The first device, the others, and what they are.
+    fn open_for(&self, passes: Passes) -> anyhow::Result<(Device, DeviceChoice)> {
+        Ok(if self.skip_selfcheck { self.device.open()? } else { self.device.open_checked(passes)? })
+    }
+
+    /// The first device, the others, and what they are, for training.
     pub(super) fn open_several(
         &self,
         count: NonZeroUsize,
     ) -> anyhow::Result<(Device, Vec<Device>, DeviceChoice)> {
-        let (first, choice) = self.device.open()?;
-        Ok((first, choice.open_others(count.get() - 1)?, choice))
+        let (first, choice) = self.open_for(Passes::ValuesAndGradients)?;
+        let others = choice.open_others(count.get() - 1)?;
+        if !self.skip_selfcheck {
+            others.iter().try_for_each(|device| choice.check(device, Passes::ValuesAndGradients))?;
+        }
+        Ok((first, others, choice))
     }
 }
 

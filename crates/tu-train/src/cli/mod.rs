@@ -17,6 +17,7 @@ mod progress;
 mod report;
 mod run_report;
 mod segment;
+mod selfcheck;
 
 use std::process::ExitCode;
 
@@ -88,6 +89,7 @@ enum Command {
     Report(run_report::Options),
     ProbeRollout(Box<probe_rollout::Options>),
     Ablate(Box<ablate::Options>),
+    Selfcheck(selfcheck::Options),
     Info(info::Options),
     Completions(completions::Options),
 }
@@ -140,6 +142,7 @@ fn dispatch(common: &Common, command: Command) -> anyhow::Result<Report> {
         Command::Report(options) => run_report::run(&options),
         Command::ProbeRollout(options) => probe_rollout::run(common, &options),
         Command::Ablate(options) => ablate::run(common, &options),
+        Command::Selfcheck(options) => selfcheck::run(common, &options),
         Command::Info(options) => info::run(&options),
         Command::Completions(options) => Ok(completions::run(&options)),
     }

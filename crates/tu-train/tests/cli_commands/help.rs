@@ -31,6 +31,7 @@ fn every_command_explains_itself_with_examples() {
         "report",
         "probe-rollout",
         "ablate",
+        "selfcheck",
         "info",
         "completions",
     ] {

@@ -13,6 +13,7 @@ mod kill;
 mod pipeline;
 mod pretrain;
 mod resume;
+mod selfcheck;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

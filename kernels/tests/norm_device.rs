@@ -1,8 +1,13 @@
-//! Row normalisation against f64 on a native wgpu adapter.
-#![cfg(all(feature = "wgpu", feature = "autodiff", not(target_arch = "wasm32")))]
+//! Row normalisation against f64 on a device (see `common/adapter.rs`).
+#![cfg(all(
+    any(feature = "wgpu", feature = "cuda"),
+    feature = "flex",
+    feature = "autodiff",
+    not(target_arch = "wasm32")
+))]
 mod common;
 use burn::tensor::read_sync;
-use common::adapter::{adapter, offered, poison};
+use common::adapter::{adapter, launches_on, offered, poison};
 use common::normalisation::{
     check_rows, check_rows_in, gradients_f64, normalise_rows_f64, run_normalise_rows,
 };
@@ -79,7 +84,7 @@ fn launches_are_two_each_way_and_two_runs_are_equal_in_every_bit() {
         let bits = || {
             let before = launches();
             let found = read_sync(run_normalise_rows(&x, Some(&shortcut), 0.01, &g, n, &device));
-            assert_eq!(launches() - before, 2 * LAUNCHES);
+            assert_eq!(launches() - before, launches_on(&device, 2 * LAUNCHES));
             found.concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
         };
         assert!(bits() == bits());

@@ -15,7 +15,7 @@ toolkits() {
         command -v "$python" >/dev/null || continue
         "$python" -c 'import site, sys
 for base in dict.fromkeys([*site.getsitepackages(), site.getusersitepackages(), *sys.path]):
-    for part in ("cu13", "cu12", "cuda_nvrtc", "cuda_runtime", "cuda_cccl"):
+    for part in ("cu13", "cu12", "cuda_nvrtc", "cuda_runtime", "cuda_cccl", "cuda_nvcc"):
         print(f"{base}/nvidia/{part}")' 2>/dev/null
     done
 }
@@ -37,7 +37,7 @@ first_with() {
 # Sets LD_LIBRARY_PATH and CUDA_PATH, and says what was found. The compiler is asked for by names that a wheel lacks
 # (libnvrtc.so), so a folder of links has them; newer than 13 it would not be found at all otherwise.
 use_cuda() {
-    local links="$WORK/nvrtc" libraries headers cccl file
+    local links="$WORK/nvrtc" libraries headers cccl crt file
     mkdir -p "$links"
     if libraries=$(first_with 'libnvrtc.so*' lib64 lib targets/x86_64-linux/lib lib/x86_64-linux-gnu); then
         for file in "$libraries"/libnvrtc.so*; do
@@ -52,20 +52,29 @@ use_cuda() {
     else
         echo 'NVRTC: none; install the CUDA toolkit 12.8 or later, or pip install nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cuda-cccl'
     fi
-    # CubeCL takes CUDA_PATH/include, and CUDA_PATH/include/cccl where that is; barriers and half types include nv/target.
-    if ! headers=$(first_with cuda_fp16.h include targets/x86_64-linux/include); then
-        echo 'CUDA headers: none with cuda_fp16.h; install the CUDA toolkit 12.8 or later, or pip install nvidia-cuda-runtime nvidia-cuda-cccl'
-    elif [[ -e $headers/nv/target || -e $headers/cccl/nv/target ]]; then
+    # CubeCL takes CUDA_PATH/include, and CUDA_PATH/include/cccl where that is. Half types include nv/target, matrix units crt/mma.h:
+    # a toolkit has all of it, and wheels have it in up to three folders.
+    if headers=$(first_with crt/mma.h include targets/x86_64-linux/include) && [[ -e $headers/cuda_fp16.h ]] &&
+        [[ -e $headers/nv/target || -e $headers/cccl/nv/target ]]; then
         CUDA_PATH=$(dirname "$headers")
-    elif cccl=$(first_with nv/target include include/cccl); then
+    elif headers=$(first_with cuda_fp16.h include targets/x86_64-linux/include); then
         rm -rf "$links/include"
         mkdir -p "$links/include"
         ln -s "$headers"/* "$links/include/"
-        ln -s "$cccl" "$links/include/cccl"
+        if [[ ! -e $headers/cccl/nv/target ]] && cccl=$(first_with nv/target include include/cccl); then
+            ln -sfn "$cccl" "$links/include/cccl"
+        fi
+        if [[ ! -e $headers/crt/mma.h ]] && crt=$(first_with crt/mma.h include); then
+            ln -sfn "$crt/crt" "$links/include/crt"
+        fi
         CUDA_PATH=$links
+        [[ -e $links/include/cccl/nv/target || -e $links/include/nv/target ]] ||
+            echo 'CUDA headers: nv/target is missing, so no kernel with half types compiles; pip install nvidia-cuda-cccl'
+        [[ -e $links/include/crt/mma.h ]] ||
+            echo 'CUDA headers: crt/mma.h is missing, so no kernel with matrix units compiles; pip install nvidia-cuda-crt'
     else
-        echo 'CUDA headers: nv/target is missing; pip install nvidia-cuda-cccl'
-        CUDA_PATH=$(dirname "$headers")
+        echo 'CUDA headers: none with cuda_fp16.h; install the CUDA toolkit 12.8 or later, or pip install' \
+            'nvidia-cuda-runtime nvidia-cuda-crt nvidia-cuda-cccl in the version of NVRTC'
     fi
     if [[ -n ${CUDA_PATH:-} ]]; then
         export CUDA_PATH

@@ -1,8 +1,6 @@
 #!/usr/bin/env bash
 # Prints what the machine is and what was found on it. Called by run.sh, with KIT and WORK in the environment.
 shopt -s nullglob
-# shellcheck source=cuda.sh
-. "$(dirname "${BASH_SOURCE[0]}")/cuda.sh"
 
 echo "kit: $(tr -d '\n' <"$KIT/MANIFEST.json" | cut -c1-300)"
 echo "date: $(date -u +%FT%TZ)"
@@ -15,8 +13,7 @@ else
     echo 'GPU: no nvidia-smi'
 fi
 command -v nvcc >/dev/null && echo "nvcc: $(nvcc --version | sed -n 's/^.*release //p')"
-use_cuda
-use_driver
+cat "$WORK/cuda.txt"
 echo "VK_DRIVER_FILES: ${VK_DRIVER_FILES:-not set}; Vulkan drivers:" /usr/share/vulkan/icd.d/* /etc/vulkan/icd.d/*
 echo 'libraries that the loader finds:'
 ldconfig -p | grep -E 'libvulkan|libnvrtc|libcuda\.so|libGLX_nvidia|libEGL_nvidia'

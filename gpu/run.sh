@@ -261,8 +261,10 @@ mkdir -p "$STATE/logs" "$WORK/kernels"
 # Kernels that are compiled and chosen are kept there between programs, stages and machines.
 cd "$WORK" || exit 2
 printf '[compilation]\ncache = true\n\n[environment]\npath = { directory = "%s" }\n' "$WORK/kernels" >"$WORK/cubecl.toml"
-use_cuda >/dev/null
-use_driver >/dev/null
+{
+    use_cuda
+    use_driver
+} >"$WORK/cuda.txt"
 # Behind everything that the machine has itself.
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$KIT/lib"
 trap cut_short TERM INT HUP

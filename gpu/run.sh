@@ -103,10 +103,10 @@ keep_kernels() {
     tar -czf "$OUT/.kernels.tar.gz" -C "$WORK" kernels && mv "$OUT/.kernels.tar.gz" "$OUT/kernels.tar.gz"
 }
 
-# selfcheck PRESET DEVICE [PRECISION]
+# selfcheck PRESET DEVICE PRECISION
 selfcheck() {
-    step "selfcheck-$1-$2-${3:-f32}" "$SELFCHECK_LIMIT" "$KIT/bin/tu-train" selfcheck --json --quiet --device "$2" --preset "$1" \
-        --window "$SELFCHECK_WINDOW" --precision "${3:-f32}"
+    job "selfcheck-$1-$2-$3" "$CHECK_LIMIT" "$KIT/bin/tu-train" selfcheck --json --quiet --threads "$CHECK_THREADS" --device "$2" --preset "$1" \
+        --window "$SELFCHECK_WINDOW" --precision "$3"
 }
 
 # Ends the stage where affinities are further off than any rounding explains.
@@ -118,25 +118,39 @@ stop_if_wrong() {
     exit 3
 }
 
+# parity DEVICE: the kernels' own tests.
 parity() {
-    local tests=("$KIT"/bin/tests/*)
-    [[ ${#tests[@]} -eq 0 ]] && return
-    TU_TEST_DEVICE=$1 TU_TEST_SHAPES=$TEST_SHAPES together "parity-$1" "$2" "${tests[@]}"
+    local test
+    for test in "$KIT"/bin/tests/*; do
+        job "parity-$1-$(basename "$test")" "$CHECK_LIMIT" env TU_TEST_DEVICE="$1" TU_TEST_SHAPES="$TEST_SHAPES" RAYON_NUM_THREADS="$CHECK_THREADS" \
+            "$test" --nocapture
+    done
 }
 
 stage_a() {
     local preset
     step facts 30 "$HERE/facts.sh"
-    parity "$DEVICE" 80
+    # Most of the time is compiling kernels, one at a time in each process: so processes run side by side. Which of several kernels is
+    # quickest is not decided now, while they disturb each other: what they chose is forgotten, what they compiled is kept.
+    export CUBECL_AUTOTUNE_CACHE=0
+    jobs_begin
+    parity "$DEVICE"
     for preset in "${SELFCHECK_PRESETS[@]}"; do
-        selfcheck "$preset" "$DEVICE"
-        stop_if_wrong
+        selfcheck "$preset" "$DEVICE" f32
     done
+    [[ $DEVICE != cuda ]] || for preset in "${SELFCHECK_PRESETS[@]}"; do
+        selfcheck "$preset" cuda bf16
+    done
+    join
+    stop_if_wrong
     if [[ $DEVICE == cuda ]]; then
-        selfcheck "${SELFCHECK_PRESETS[0]}" cuda bf16
-        parity wgpu 45
-        selfcheck "${SELFCHECK_PRESETS[0]}" wgpu
+        jobs_begin
+        parity wgpu
+        selfcheck "${SELFCHECK_PRESETS[0]}" wgpu f32
+        join
     fi
+    unset CUBECL_AUTOTUNE_CACHE
+    keep_kernels
 }
 
 speed() {

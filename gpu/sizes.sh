@@ -21,7 +21,9 @@ sizes() {
         KERNELS=('base' 'base bf16' 'tiny')
         KERNEL_WINDOW='16 160 160 3'
         SELFCHECK_WINDOW=16,160,160
-        SELFCHECK_LIMIT=60
+        AT_ONCE=yes
+        CHECK_LIMIT=120
+        CHECK_THREADS=4
         SEGMENT_ROI='0:250,:,:'
         TRAIN_PRESETS=(small tiny)
         TRAIN_STEPS=3000
@@ -41,7 +43,9 @@ sizes() {
         KERNELS=('tiny')
         KERNEL_WINDOW='1 32 32 1'
         SELFCHECK_WINDOW=4,32,32
-        SELFCHECK_LIMIT=150
+        AT_ONCE=
+        CHECK_LIMIT=150
+        CHECK_THREADS=2
         SEGMENT_ROI='180:196,0:64,0:64'
         TRAIN_PRESETS=(tiny)
         TRAIN_STEPS=2

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Steps of a stage: each with its own time limit and log, its outcome noted at once and everything noted so far published. Sourced
-# by run.sh, which sets STATE (notes and logs, kept between stages), OUT (what is taken home), KIT (the unpacked kit) and STAGE_END.
+# by run.sh, which sets STATE (notes and logs, kept between stages), OUT (what is taken home), KIT (the unpacked kit), STAGE_END and AT_ONCE.
 
 # Seconds since 1970.
 now() { date +%s; }
@@ -62,34 +62,49 @@ step() {
     return "$status"
 }
 
-# together NAME LIMIT PROGRAM…: programs without arguments, at the same time, as a step each: their host code compiles kernels.
-together() {
-    local name=$1 limit=$2 program started status worst=0 pids=() names=() i
+# job NAME LIMIT COMMAND…: a step beside others where AT_ONCE, one after the other elsewhere; `join` waits for all.
+job() {
+    local name=$1 limit=$2 status=0
+    if [[ -z $AT_ONCE ]]; then
+        step "$@" || status=$?
+        [[ $status -le $WORST ]] || WORST=$status
+        return
+    fi
     shift 2
     [[ $(left) -lt $limit ]] && limit=$(left)
     if [[ $limit -lt 3 ]]; then
         say "  $name: left out, the stage's time is over"
         note "$name" 'left out' 0 0 0
-        return 0
+        return
     fi
-    say "  $name (at most $limit s): $(printf '%s ' "${@##*/}")"
-    started=$(now)
-    for program in "$@"; do
-        names+=("$name-$(basename "$program")")
-        timeout --kill-after=8 "$limit" "$program" --nocapture >"$STATE/logs/$STAGE-$name-$(basename "$program").log" 2>&1 &
-        pids+=($!)
-    done
-    RUNNING="${pids[*]}"
-    for i in "${!pids[@]}"; do
+    say "  $name (at most $limit s, beside others): $*"
+    printf '$ %s\n' "$*" >"$STATE/logs/$STAGE-$name.log"
+    timeout --kill-after=8 "$limit" "$@" >>"$STATE/logs/$STAGE-$name.log" 2>&1 &
+    JOBS+=($!)
+    JOB_NAMES+=("$name")
+    JOB_LIMITS+=("$limit")
+    RUNNING="${JOBS[*]}"
+}
+
+# Waits for all jobs, in the order in which they began, and notes each; the worst exit status is the answer.
+join() {
+    local i status started
+    started=$JOBS_BEGAN
+    for i in "${!JOBS[@]}"; do
         status=0
-        wait "${pids[$i]}" || status=$?
-        note "${names[$i]}" "$(outcome_of "$status")" "$status" $(($(now) - started)) "$limit"
-        say "  ${names[$i]}: $(outcome_of "$status") after $(($(now) - started)) s"
-        [[ $status -gt $worst ]] && worst=$status
+        wait "${JOBS[$i]}" || status=$?
+        note "${JOB_NAMES[$i]}" "$(outcome_of "$status")" "$status" $(($(now) - started)) "${JOB_LIMITS[$i]}"
+        say "  ${JOB_NAMES[$i]}: $(outcome_of "$status") within $(($(now) - started)) s"
+        [[ $status -le $WORST ]] || WORST=$status
         publish
     done
     RUNNING=
-    return "$worst"
+    return "$WORST"
+}
+
+# Begins a group of jobs.
+jobs_begin() {
+    JOBS=() JOB_NAMES=() JOB_LIMITS=() WORST=0 JOBS_BEGAN=$(now)
 }
 
 # A wish to stop: the running command is ended, and what there is so far is published.

@@ -7,8 +7,7 @@
 # Exit codes: 0 every step passed, 1 one failed, 2 wrong arguments, 3 stage A found the GPU wrong (--force goes on), 143 cut short.
 set -u
 shopt -s nullglob
-LC_ALL=C
-export LC_ALL
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
 usage() {
     sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
@@ -283,7 +282,8 @@ printf '[compilation]\ncache = true\n\n[environment]\npath = { directory = "%s" 
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$KIT/lib"
 trap cut_short TERM INT HUP
 say "stage $STAGE on $DEVICE, at most $SECONDS_GIVEN s, results in $OUT"
-FIRST_NOTE=$(($(wc -l <"$STATE/steps.jsonl" 2>/dev/null || echo 0) + 1))
+touch "$STATE/steps.jsonl"
+FIRST_NOTE=$(($(wc -l <"$STATE/steps.jsonl") + 1))
 case $STAGE in A) stage_a ;; B) stage_b ;; C) stage_c ;; esac
 publish
 FAILED=$(tail -n "+$FIRST_NOTE" "$STATE/steps.jsonl" | grep -vcE '"outcome":"(passed|left out|stopped)"')

@@ -107,13 +107,20 @@ jobs_begin() {
     JOBS=() JOB_NAMES=() JOB_LIMITS=() WORST=0 JOBS_BEGAN=$(now)
 }
 
-# A wish to stop: the running command is ended, and what there is so far is published.
+# A wish to stop: the running command is ended, with a quarter of a minute to save what it has, and all there is so far is published.
 cut_short() {
+    local second
     trap - TERM INT HUP
     say 'cut short: publishing what there is'
+    # shellcheck disable=SC2046 # several process ids
+    kill -TERM $(jobs -p) 2>/dev/null
     if [[ -n ${RUNNING:-} ]]; then
-        # shellcheck disable=SC2086 # several process ids
-        kill -TERM $RUNNING 2>/dev/null
+        for second in {1..15}; do
+            # shellcheck disable=SC2086 # several process ids
+            kill -0 $RUNNING 2>/dev/null || break
+            sleep 1
+        done
+        [[ $second -lt 15 ]] || say 'what runs does not end: it is left behind'
         note running 'cut short' 143 0 0
         [[ -f $OUT/running.log ]] && cp "$OUT/running.log" "$STATE/logs/$STAGE-running.log"
     fi

@@ -120,8 +120,7 @@ fn build(workspace: &Workspace, options: &Options) -> Result<Built> {
         .args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"])
         .args(["--package", "tu-train", "--package", "tu-kernels", "--bin", "tu-train"])
         .args(["--example", "network_speed", "--example", "copy_volume", "--example", "kernel_speed"])
-        // As tu-train has them, so that the same compilation serves both packages.
-        .args(["--no-default-features", "--features", &features(options.device)])
+        .args(["--features", &features(options.device)])
         .env("CARGO_INCREMENTAL", "0")
         .current_dir(workspace.root());
     if options.device == Device::Cuda {
@@ -142,11 +141,9 @@ fn build(workspace: &Workspace, options: &Options) -> Result<Built> {
 }
 
 fn features(device: Device) -> String {
-    let mut all = vec!["tu-kernels/flex".to_owned(), "tu-kernels/autodiff".to_owned()];
-    for feature in device.features().split(',').filter(|name| !name.is_empty()) {
-        all.extend([format!("tu-train/{feature}"), format!("tu-kernels/{feature}")]);
-    }
-    all.join(",")
+    let names = device.features().split(',').filter(|name| !name.is_empty());
+    let of_both = names.flat_map(|name| [format!("tu-train/{name}"), format!("tu-kernels/{name}")]);
+    of_both.collect::<Vec<_>>().join(",")
 }
 
 /// Kind, name and path of the executables among cargo's messages.
@@ -307,6 +304,6 @@ mod tests {
         let workspace = Workspace::find().unwrap();
         assert!(kernel_tests(&workspace, Device::Cpu).unwrap().contains(&"conv_cpu".to_owned()));
         assert!(features(Device::Cuda).contains("tu-kernels/cuda,tu-train/wgpu"));
-        assert_eq!(features(Device::Cpu), "tu-kernels/flex,tu-kernels/autodiff");
+        assert_eq!(features(Device::Cpu), "");
     }
 }

@@ -179,7 +179,7 @@ fn lay_out(workspace: &Workspace, device: Device, built: &Built, stage: &Path) -
         }
     }
     if device != Device::Cpu {
-        let known = shell::capture(&mut Command::new("/sbin/ldconfig").arg("-p"))?;
+        let known = shell::capture(Command::new("/sbin/ldconfig").arg("-p"))?;
         for name in VULKAN {
             match known
                 .lines()

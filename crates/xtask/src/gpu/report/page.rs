@@ -82,11 +82,7 @@ fn rightness(steps: &[Step]) -> Option<String> {
         &checks.collect::<Vec<_>>(),
     );
     let tests = steps.iter().filter(|step| step.name.starts_with("parity-")).map(|step| {
-        let counts = step
-            .log
-            .lines()
-            .filter_map(Counts::of_line)
-            .fold(Counts::default(), |all, found| all.plus(found));
+        let counts = step.log.lines().filter_map(Counts::of_line).fold(Counts::default(), Counts::plus);
         let failed: Vec<&str> = step
             .log
             .lines()

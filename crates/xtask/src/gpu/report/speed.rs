@@ -64,7 +64,7 @@ fn note(times: &mut Times, step: &str, found: &Value) {
             times.torch = Some((ms, found["variant"].as_str().unwrap_or_default().to_owned()));
         }
         (_, Some("reference")) => {
-            times.torch_reference = Some(times.torch_reference.map_or(ms, |best| best.min(ms)))
+            times.torch_reference = Some(times.torch_reference.map_or(ms, |best| best.min(ms)));
         }
         (_, Some(_)) => {}
         (_, None) => {

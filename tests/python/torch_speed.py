@@ -2,12 +2,20 @@
 """Times EMmamba in this project beside the same network in PyTorch, on the same device and threads, in one run.
 
     tests/python/.venv/bin/python tests/python/torch_speed.py [--threads N] [--device cpu|cuda] [ITEM …]
+    python3 torch_speed.py --device cuda --theirs --json [--budget SECONDS] [ITEM …]
 
-An ITEM is `forward:PRESET:Z,Y,X` or `step:PRESET:Z,Y,X`; a step is loss, gradients and AdamW on one crop. Ours are timed by the
-example `network_speed` (TU_NETWORK_SPEED names the program; `cargo build --release -p tu-train --examples` makes it). PyTorch has no
-selective scan of its own, so its column is given twice: with the blocked reference scan of emmamba_reference.py, and with the scan
-left out, which only the convolutions and products remain of. Both sides are the least of their runs; ratios are ours over theirs, below 1
-where ours is faster.
+An ITEM is `forward:PRESET:Z,Y,X[:TYPE]` or `step:PRESET:Z,Y,X[:TYPE]`; a step is loss, gradients and AdamW on one crop, and a half TYPE is
+PyTorch's autocast, with scans in f32. Ours are timed by the example `network_speed` (TU_NETWORK_SPEED names the program; `cargo build
+--release -p tu-train --examples` makes it); with --theirs PyTorch alone is timed.
+
+PyTorch has no selective scan of its own, so its time is given twice: with the blocked reference scan of emmamba_reference.py, which is
+thousands of small operations and no kernel anyone would train with, and with the scan left out: only convolutions, norms and products
+remain of it, and no scan however good could make the whole faster than that. On a GPU each is the best of what PyTorch offers: tensors as
+they are or with channels last (cuDNN may choose its algorithms by timing them), and, without the scan, torch.compile, as far as they
+work; the name of the best is given. Both sides are the least of their runs after one that does not count, with data on
+the device and one result read; ratios are ours over theirs, below 1 where ours is faster.
+
+With --json every measurement is one line: item, scan (reference or none), variant, seconds or error.
 """
 
 import argparse
@@ -15,6 +23,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 import torch
@@ -23,7 +32,10 @@ import emmamba_reference as reference
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ITEMS = ["forward:tiny:16,160,160", "forward:base:16,160,160", "step:tiny:16,96,96"]
+TYPES = {"f32": None, "f16": torch.float16, "bf16": torch.bfloat16}
 REPEATS = 3
+MOST_REPEATS = 20
+ENOUGH_SECONDS = 1.0
 
 
 def without_scan(u, delta, a, b, c, d):
@@ -31,50 +43,124 @@ def without_scan(u, delta, a, b, c, d):
     return u * d + delta + (b.sum(-1, keepdim=True) + c.sum(-1, keepdim=True)) * a.sum()
 
 
+def in_f32(scan, device):
+    """A scan that computes in f32 whatever it is given, as ours does."""
+
+    def scanned(*tensors):
+        with torch.autocast(device, enabled=False):
+            return scan(*(tensor.float() for tensor in tensors))
+
+    return scanned
+
+
 def least(work, device):
-    times = []
-    for _ in range(REPEATS):
+    """Seconds of the quickest run; `work` returns a tensor."""
+
+    def once():
         started = time.perf_counter()
-        work()
+        work().flatten()[0].item()
         if device == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
+        return time.perf_counter() - started
+
+    once()
+    times = []
+    while len(times) < REPEATS or (sum(times) < ENOUGH_SECONDS and len(times) < MOST_REPEATS):
+        times.append(once())
     return min(times)
 
 
-def theirs(what, preset, window, device):
-    """Seconds of PyTorch."""
+class Item:
+    """What is timed."""
+
+    def __init__(self, text):
+        self.text = text
+        self.what, self.preset, window, *rest = text.split(":")
+        self.window = [int(side) for side in window.split(",")]
+        self.type = rest[0] if rest else "f32"
+        if self.what not in ("forward", "step") or self.type not in TYPES or len(self.window) != 3:
+            sys.exit(f"{text}: write forward or step:PRESET:Z,Y,X[:f32|f16|bf16]")
+
+
+def theirs(item, device, channels_last=False, compiled=False):
+    """Seconds of PyTorch, with the scan that emmamba_reference has at the moment."""
     torch.manual_seed(1)
-    network = reference.build(reference.preset(preset)).to(device)
-    raw = torch.rand(1, 1, *window, device=device)
-    if what == "forward":
+    layout = torch.channels_last_3d if channels_last else torch.contiguous_format
+    network = reference.build(reference.preset(item.preset)).to(device).to(memory_format=layout)
+    raw = torch.rand(1, 1, *item.window, device=device).to(memory_format=layout)
+    dtype = TYPES[item.type]
+    run = torch.compile(network) if compiled else network
+
+    def predict():
+        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+            return run(raw)
+
+    if item.what == "forward":
         network.eval()
 
         def work():
             with torch.no_grad():
-                network(raw)
+                return predict()
 
     else:
-        optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
-        target = (torch.rand(1, 3, *window, device=device) > 0.5).float()
-        weight = torch.rand(1, 3, *window, device=device)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=device == "cuda")
+        target = (torch.rand(1, 3, *item.window, device=device) > 0.5).float()
+        weight = torch.rand(1, 3, *item.window, device=device)
 
         def work():
             optimiser.zero_grad()
-            (weight * (network(raw) - target) ** 2).mean().backward()
+            loss = (weight * (predict().float() - target) ** 2).mean()
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
+            return loss.detach()
 
     return least(work, device)
 
 
+def variants(device, scan):
+    """What PyTorch offers there, by name, in order of worth."""
+    offered = {"eager": {}}
+    if device == "cuda":
+        offered["channels last"] = {"channels_last": True}
+        if scan == "none":
+            offered["compiled"] = {"compiled": True}
+            offered["compiled, channels last"] = {"compiled": True, "channels_last": True}
+    return offered
+
+
+def measurements(item, device, until):
+    """Yields what was measured, one by one; what fails is said and does not stop the rest."""
+    scans = {"none": without_scan, "reference": reference.scan_blocked}
+    for scan, function in scans.items():
+        reference.selective_scan = in_f32(function, device)
+        for variant, options in variants(device, scan).items():
+            if time.monotonic() > until:
+                return
+            found = {"item": item.text, "scan": scan, "variant": variant}
+            try:
+                found["seconds"] = theirs(item, device, **options)
+            except Exception as error:  # noqa: BLE001 - memory, a compiler that is missing, an operation without a kernel
+                found["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            if device == "cuda":
+                torch.cuda.empty_cache()
+                torch._dynamo.reset() if "compiled" in options else None
+            yield found
+
+
 def ours(items, threads, device):
-    """Seconds of this project, by item."""
+    """Seconds of this project by item: on a GPU without the transfers, as PyTorch's."""
     program = os.environ.get("TU_NETWORK_SPEED", str(ROOT / "target/release/examples/network_speed"))
     environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
     command = [program, "--json", "--device", device, *items]
     lines = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.splitlines()
-    return {found["item"]: found["seconds"] for found in map(json.loads, lines)}
+    return {found["item"]: found.get("resident_seconds", found["seconds"]) for found in map(json.loads, lines)}
+
+
+def best(found, scan):
+    """The quickest of the measurements with that scan."""
+    timed = [f for f in found if f["scan"] == scan and "seconds" in f]
+    return min(timed, key=lambda f: f["seconds"]) if timed else {"seconds": float("nan"), "variant": "failed"}
 
 
 def main():
@@ -82,21 +168,47 @@ def main():
     parser.add_argument("items", nargs="*", default=ITEMS)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--theirs", action="store_true", help="time PyTorch alone")
+    parser.add_argument("--json", action="store_true", help="one line of JSON for each measurement")
+    parser.add_argument("--budget", type=float, default=float("inf"), help="begin nothing after this many seconds")
     options = parser.parse_args()
+    until = time.monotonic() + options.budget
     torch.set_num_threads(options.threads)
-    print(f"{options.device}, {options.threads} threads, PyTorch {torch.__version__}, f32, batch 1; seconds")
-    print(f"{'':28}   ours  PyTorch  ratio  PyTorch without scan  ratio")
-    for item in options.items:
-        what, preset, window = item.split(":")
-        window = [int(side) for side in window.split(",")]
+    torch.backends.cudnn.benchmark = True
+    # As this project's products and convolutions on such a card.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    where = torch.cuda.get_device_name() if options.device == "cuda" else f"cpu, {options.threads} threads"
+    if options.json:
+        print(json.dumps({"pytorch": torch.__version__, "device": where}), flush=True)
+    else:
+        print(f"{where}, PyTorch {torch.__version__}, batch 1; seconds")
+        print(f"{'':28}   ours  PyTorch, reference scan  ratio  PyTorch without scan  ratio")
+    failed = False
+    for item in map(Item, options.items):
+        if time.monotonic() > until:
+            print(f"{item.text}: left out, {options.budget:.0f} s are over", file=sys.stderr)
+            continue
         # ours before and after, so that a disturbance of one moment does not decide
-        before = ours([item], options.threads, options.device)[item]
-        reference.selective_scan = reference.scan_blocked
-        whole = theirs(what, preset, window, options.device)
-        reference.selective_scan = without_scan
-        rest = theirs(what, preset, window, options.device)
-        own = min(before, ours([item], options.threads, options.device)[item])
-        print(f"{item:28} {own:6.3f}  {whole:7.3f}  {own / whole:5.2f}  {rest:20.3f}  {own / rest:5.2f}", flush=True)
+        own = [] if options.theirs else [ours([item.text], options.threads, options.device)[item.text]]
+        found = []
+        for measurement in measurements(item, options.device, until):
+            found.append(measurement)
+            if options.json:
+                print(json.dumps(measurement), flush=True)
+        failed |= not any("seconds" in f for f in found)
+        if not options.theirs:
+            own.append(ours([item.text], options.threads, options.device)[item.text])
+            if options.json:
+                print(json.dumps({"item": item.text, "ours": min(own)}), flush=True)
+        if not options.json:
+            whole, rest = best(found, "reference"), best(found, "none")
+            least_own = min(own, default=float("nan"))
+            print(
+                f"{item.text:28} {least_own:6.4f}  {whole['seconds']:23.4f}  {least_own / whole['seconds']:5.2f}  "
+                f"{rest['seconds']:20.4f}  {least_own / rest['seconds']:5.2f}  {rest['variant']}",
+                flush=True,
+            )
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,24 @@
 //! | `volumes` | `tu-train segment` on real EM, with its peak of memory; crops from disk and over HTTP |
 //! | `browser` | kernels, tiles and the demo page in Chromium |
 //!
+//! With `--device cuda` or `wgpu` stages A and B of the GPU kit run in place of all these and refresh the page's second table.
+//!
 //! Each prints its own table; nothing is interpreted here, so that what stands in the file is what was measured.
 
 mod browser;
 mod peers;
 mod volumes;
 
-use crate::shell;
 use crate::workspace::Workspace;
+use crate::{gpu, shell};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::process::Command;
 
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
+/// Around the table of a GPU.
+const GPU: [&str; 2] = ["<!-- gpu: begin -->", "<!-- gpu: end -->"];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -30,12 +34,22 @@ pub(crate) struct Options {
     /// Print, but leave BENCHMARKS.md as it is.
     #[arg(long)]
     dry_run: bool,
+    /// Measure a GPU instead, with stages A and B of `cargo xtask gpu run`: its table stands for itself.
+    #[arg(long, value_enum)]
+    device: Option<gpu::Device>,
 }
 
 /// One benchmark: `part/name`, and what runs it and returns what it printed.
 type Benchmark<'a> = (String, Box<dyn Fn() -> Result<String> + 'a>);
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if let Some(device) = options.device.filter(|device| *device != gpu::Device::Cpu) {
+        if options.only.is_some() {
+            bail!("--only chooses among the processor's benchmarks: leave it out with --device {device:?}");
+        }
+        gpu::measure(workspace, device)?;
+        return if options.dry_run { Ok(()) } else { gpu::into_benchmarks(workspace) };
+    }
     let mut all: Vec<Benchmark<'_>> = examples(workspace)?
         .into_iter()
         .map(|name| -> Benchmark<'_> {
@@ -83,7 +97,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
     }
     let texts: Vec<String> = sections.into_iter().map(|(_, text)| text).collect();
-    std::fs::write(&path, replace(&page, &format!("\n{machine}\n\n{}", texts.join("\n")))?)?;
+    std::fs::write(&path, replace(&page, [BEGIN, END], &format!("\n{machine}\n\n{}", texts.join("\n")))?)?;
     println!("Refreshed {}", path.display());
     Ok(())
 }
@@ -144,23 +158,36 @@ fn machine() -> Result<String> {
     Ok(format!("Machine: {}, {cores} cores, {}, {}.", model.trim(), std::env::consts::OS, compiler.trim()))
 }
 
-/// What is in front of the measured part, the part, and what is behind it.
-fn parts(page: &str) -> Result<(&str, &str, &str)> {
+/// What is in front of the part between two lines, the part, and what is behind it.
+fn parts<'a>(page: &'a str, [begin, end]: [&str; 2]) -> Result<(&'a str, &'a str, &'a str)> {
     let (head, rest) =
-        page.split_once(BEGIN).with_context(|| format!("BENCHMARKS.md has no line {BEGIN}"))?;
+        page.split_once(begin).with_context(|| format!("BENCHMARKS.md has no line {begin}"))?;
     let (measured, tail) =
-        rest.split_once(END).with_context(|| format!("BENCHMARKS.md has no line {END}"))?;
+        rest.split_once(end).with_context(|| format!("BENCHMARKS.md has no line {end}"))?;
     Ok((head, measured, tail))
 }
 
-fn replace(page: &str, measured: &str) -> Result<String> {
-    let (head, _, tail) = parts(page)?;
-    Ok(format!("{head}{BEGIN}\n{measured}\n{END}{tail}"))
+fn replace(page: &str, lines: [&str; 2], measured: &str) -> Result<String> {
+    let (head, _, tail) = parts(page, lines)?;
+    let [begin, end] = lines;
+    Ok(format!("{head}{begin}\n{measured}\n{end}{tail}"))
+}
+
+/// Puts a text in the place of the GPU's table.
+///
+/// # Errors
+/// BENCHMARKS.md cannot be read or written, or has no such place.
+pub(crate) fn write_gpu_part(workspace: &Workspace, text: &str) -> Result<()> {
+    let path = workspace.path("BENCHMARKS.md");
+    let page = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    std::fs::write(&path, replace(&page, GPU, &format!("\n{text}\n"))?)?;
+    println!("Refreshed {}", path.display());
+    Ok(())
 }
 
 /// The sections that are there, by name; those of another machine are not mixed with this one's.
 fn kept(page: &str, machine: &str) -> Result<Vec<(String, String)>> {
-    let (_, measured, _) = parts(page)?;
+    let (_, measured, _) = parts(page, [BEGIN, END])?;
     let mut sections = measured.split("\n### ");
     let found = sections.next().unwrap_or_default().trim();
     if found != machine {
@@ -180,9 +207,18 @@ mod tests {
     #[test]
     fn only_the_measured_part_of_the_page_is_replaced() {
         let page = format!("# Title\n\n{BEGIN}\nold\n{END}\n\nNotes\n");
-        let new = replace(&page, "new").unwrap();
+        let new = replace(&page, [BEGIN, END], "new").unwrap();
         assert_eq!(new, format!("# Title\n\n{BEGIN}\nnew\n{END}\n\nNotes\n"));
-        assert!(replace("# Title", "new").is_err());
+        assert!(replace("# Title", [BEGIN, END], "new").is_err());
+    }
+
+    #[test]
+    fn the_page_has_a_place_for_the_table_of_a_gpu() {
+        let workspace = Workspace::find().unwrap();
+        let page = std::fs::read_to_string(workspace.path("BENCHMARKS.md")).unwrap();
+        let (head, _, tail) = parts(&page, GPU).unwrap();
+        let new = replace(&page, GPU, "\n| a |\n").unwrap();
+        assert!(new.starts_with(head) && new.ends_with(tail) && new.contains("| a |"));
     }
 
     #[test]
@@ -194,7 +230,10 @@ mod tests {
         let names: Vec<&str> = sections.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["a/b", "a/c"]);
         let texts: Vec<String> = sections.into_iter().map(|(_, text)| text).collect();
-        assert_eq!(replace(&page, &format!("\nMachine: m.\n\n{}", texts.join("\n"))).unwrap(), page);
+        assert_eq!(
+            replace(&page, [BEGIN, END], &format!("\nMachine: m.\n\n{}", texts.join("\n"))).unwrap(),
+            page
+        );
         assert!(kept(&page, "Machine: other.").unwrap_err().to_string().contains("elsewhere"));
     }
 }

@@ -1,13 +1,14 @@
-//! `cargo xtask cuda`: what a machine needs before `cargo build --features cuda` links.
+//! `cargo xtask cuda`: what a machine needs before `cargo build --features cuda` links, and before the program runs.
 //!
-//! The CUDA backend compiles its kernels with LLVM and links it at build time. Its build script fetches a prebuilt LLVM
-//! into a folder below `$XDG_DATA_HOME/tracel`. Where that download is not possible, Debian's LLVM 22 stands in: this
-//! command installs it, links it into that folder and writes the environment that the build needs. CUDA itself is
-//! loaded when the program runs; building needs no CUDA.
+//! Kernels are compiled by NVRTC while the program runs. Building nevertheless links LLVM, because the CUDA backend contains its
+//! other compiler in any case: its build script fetches a prebuilt LLVM into a folder below `$XDG_DATA_HOME/tracel`. Where that
+//! download is not possible, Debian's LLVM 22 stands in: this command installs it, links it into that folder and writes the
+//! environment that the build needs. The driver and NVRTC are loaded when the program runs; building needs no CUDA.
 
 use crate::workspace::Workspace;
 use crate::{install, shell};
 use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,33 +20,95 @@ const MARKER: &str = ".tracel-llvm-installed";
 const PACKAGES: [&str; 6] =
     ["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "libz3-dev", "libxml2-dev", "zlib1g-dev"];
 const DEBIAN_LLVM: &str = "/usr/lib/llvm-22";
+/// Version of the driver's interface that is built against: drivers of CUDA 13 and NVRTC of 12.8 or later have what is called of it.
+/// Without it the backend takes the version of an `nvcc` on PATH, or the newest that it knows.
+const CUDA_VERSION: &str = "13000";
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let bundle = data_home()?.join(BUNDLE);
+    if bundle.join(MARKER).is_file() && !is_ours(&bundle) {
+        println!("{} is complete: nothing to prepare.", bundle.display());
+    } else if !cfg!(target_os = "linux") || shell::find_on_path(&["apt-get"]).is_none() {
+        println!("This is no Debian: the build fetches its LLVM bundle into {} by itself.", bundle.display());
+    } else {
+        prepare_llvm()?;
+        link_bundle(&bundle)?;
+        link_z3(workspace)?;
+    }
+    let script = workspace.target("cuda-env.sh");
+    let lines: Vec<String> = environment(workspace)?
+        .iter()
+        .map(|(name, value)| format!("export {name}=\"{}\"\n", value.to_string_lossy()))
+        .collect();
+    std::fs::write(&script, lines.concat()).with_context(|| format!("cannot write {}", script.display()))?;
+    println!("\nBuild with:\n  . {}\n  cargo build --release -p tu-train --features cuda", script.display());
+    if is_ours(&bundle) {
+        println!(
+            "This LLVM is not the one that the backend is released with; it is linked and not called, since NVRTC compiles the kernels."
+        );
+    }
+    println!("\n{}", what_running_needs());
+    Ok(())
+}
+
+/// Variables that a build with `--features cuda` needs.
+///
+/// # Errors
+/// LLVM has been neither prepared here nor downloaded by an earlier build, and this is a Debian, where preparing works.
+pub(crate) fn environment(workspace: &Workspace) -> Result<Vec<(&'static str, OsString)>> {
     let data = data_home()?;
     let bundle = data.join(BUNDLE);
-    let is_ours = bundle.join("lib").is_symlink();
-    if bundle.join(MARKER).is_file() && !is_ours {
-        println!("{} is complete: nothing to prepare.", bundle.display());
-        print_build(None);
-        return Ok(());
+    let mut variables = vec![("CUDARC_CUDA_VERSION", CUDA_VERSION.into()), ("XDG_DATA_HOME", data.into())];
+    if is_ours(&bundle) {
+        let libraries = libraries(workspace)?;
+        if !libraries.join("liblibz3.so").exists() {
+            bail!("{} is not prepared: run `cargo xtask cuda` first", libraries.display());
+        }
+        let others = std::env::var_os("LIBRARY_PATH").unwrap_or_default();
+        let all = std::iter::once(libraries)
+            .chain(std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty()));
+        let path = std::env::join_paths(all)
+            .context("a library folder has a character that LIBRARY_PATH cannot hold")?;
+        variables.push(("LIBRARY_PATH", path));
+    } else if !bundle.join(MARKER).is_file() && shell::find_on_path(&["apt-get"]).is_some() {
+        println!(
+            "The build will download LLVM into {}; without internet access run `cargo xtask cuda` first.",
+            bundle.display()
+        );
     }
-    if !cfg!(target_os = "linux") || shell::find_on_path(&["apt-get"]).is_none() {
-        println!("This is no Debian: the build fetches its LLVM bundle into {} by itself.", bundle.display());
-        print_build(None);
-        return Ok(());
-    }
-    prepare_llvm()?;
-    link_bundle(&bundle)?;
-    let libraries = link_z3(workspace)?;
-    let environment = workspace.target("cuda-env.sh");
-    let text = format!(
-        "export XDG_DATA_HOME=\"{}\"\nexport LIBRARY_PATH=\"{}${{LIBRARY_PATH:+:$LIBRARY_PATH}}\"\n",
-        data.display(),
-        libraries.display()
-    );
-    std::fs::write(&environment, text)?;
-    print_build(Some(&environment));
-    Ok(())
+    Ok(variables)
+}
+
+/// Whether the bundle is Debian's LLVM, linked by this command.
+fn is_ours(bundle: &Path) -> bool {
+    bundle.join("lib").is_symlink()
+}
+
+/// What the loader and NVRTC find at run time is no matter of the build, so it is said rather than checked for good.
+fn what_running_needs() -> String {
+    let library = |name: &str| {
+        shell::capture(Command::new("/sbin/ldconfig").arg("-p")).ok().and_then(|known| {
+            known.lines().find(|line| line.contains(name)).map(|line| line.trim().to_owned())
+        })
+    };
+    let found =
+        |name: &str, remedy: &str| library(name).unwrap_or_else(|| format!("not found here; {remedy}"));
+    let headers = ["/usr/local/cuda/include", "/opt/cuda/include"]
+        .into_iter()
+        .map(PathBuf::from)
+        .chain(std::env::var_os("CUDA_PATH").map(|path| PathBuf::from(path).join("include")))
+        .find(|folder| folder.join("cuda_fp16.h").is_file());
+    format!(
+        "To run with `--device cuda` a machine needs\n  an NVIDIA driver of CUDA 12.8 or later (libcuda.so.1): {}\n  \
+         NVRTC, not newer than the driver (libnvrtc.so): {}\n  the CUDA headers below CUDA_PATH/include: {}\n\
+         gpu/run.sh finds NVRTC and headers in toolkits and in PyTorch's wheels by itself.",
+        found("libcuda.so.1", "it comes with the driver"),
+        found("libnvrtc.so", "the CUDA toolkit or `pip install nvidia-cuda-nvrtc` has it: add its folder to LD_LIBRARY_PATH"),
+        headers.map_or_else(
+            || "not found here; the CUDA toolkit or `pip install nvidia-cuda-runtime nvidia-cuda-cccl` has them".to_owned(),
+            |folder| folder.display().to_string()
+        )
+    )
 }
 
 fn data_home() -> Result<PathBuf> {
@@ -81,18 +144,23 @@ fn link_bundle(bundle: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where the linker finds the name that it is asked for.
+fn libraries(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(std::path::absolute(workspace.target("cuda-libraries"))?)
+}
+
 /// The backend asks the linker for `libz3` by a name with two prefixes (`liblibz3.so`).
-fn link_z3(workspace: &Workspace) -> Result<PathBuf> {
+fn link_z3(workspace: &Workspace) -> Result<()> {
     let listing = shell::capture(Command::new("dpkg").args(["-L", "libz3-dev"]))?;
     let library = listing
         .lines()
         .find(|line| line.ends_with("/libz3.so"))
         .context("package libz3-dev has no libz3.so: reinstall it")?;
-    let folder = std::path::absolute(workspace.target("cuda-libraries"))?;
+    let folder = libraries(workspace)?;
     std::fs::create_dir_all(&folder)?;
     link(Path::new(library), &folder.join("liblibz3.so"))?;
     println!("Linked {library} as {}/liblibz3.so", folder.display());
-    Ok(folder)
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -108,18 +176,4 @@ fn link(original: &Path, link: &Path) -> Result<()> {
 #[cfg(not(unix))]
 fn link(_original: &Path, link: &Path) -> Result<()> {
     bail!("cannot link {} on this system", link.display())
-}
-
-fn print_build(environment: Option<&Path>) {
-    println!("\nBuild with:");
-    if let Some(path) = environment {
-        println!("  . {}", path.display());
-    }
-    println!("  cargo build --release -p tu-train --features cuda");
-    println!("and run with `--device cuda` on a machine with an NVIDIA driver and CUDA 12 or later.");
-    if environment.is_some() {
-        println!(
-            "This LLVM is not the one that the backend is released with: begin with a small run and compare it with --device cpu."
-        );
-    }
 }

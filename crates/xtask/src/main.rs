@@ -1,4 +1,4 @@
-//! `cargo xtask …`: the commands of a newcomer (`demo`, `test`) and of a developer (`check`, `web`, `bench`, `cuda`,
+//! `cargo xtask …`: the commands of a newcomer (`demo`, `test`) and of a developer (`check`, `web`, `bench`, `cuda`, `gpu`,
 //! `manifest`).
 //!
 //! Every command says what it is about to run or install before doing so, works from any folder of the repository, and
@@ -11,6 +11,7 @@ mod counts;
 mod cuda;
 mod demo;
 mod digest;
+mod gpu;
 mod http;
 mod install;
 mod manifest;
@@ -45,21 +46,30 @@ enum Command {
     Web,
     /// Run the benchmarks and refresh BENCHMARKS.md.
     Bench(bench::Options),
-    /// Prepare this machine for building with `--features cuda`.
+    /// Prepare this machine for building with `--features cuda`, and say what running needs.
     Cuda,
+    /// Measure and train on a GPU: here, or with a kit on a machine that has neither cargo nor network.
+    #[command(subcommand)]
+    Gpu(gpu::Command),
     /// Recompute sizes, hashes and parameters of the models in plugin-manifest/manifest.json.
     Manifest,
 }
 
 fn main() -> Result<()> {
+    let command = Arguments::parse().command;
+    // Some of this runs where there is no repository.
+    if let Command::Gpu(command) = &command {
+        return gpu::run(command);
+    }
     let workspace = workspace::Workspace::find()?;
-    match Arguments::parse().command {
+    match command {
         Command::Demo(options) => demo::run(&workspace, &options),
         Command::Test(options) => test::run(&workspace, &options),
         Command::Check => check::run(&workspace),
         Command::Web => web::run(&workspace).map(drop),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Cuda => cuda::run(&workspace),
+        Command::Gpu(command) => gpu::run(&command),
         Command::Manifest => manifest::refresh_source(&workspace),
     }
 }

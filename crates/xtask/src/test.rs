@@ -4,7 +4,7 @@ use crate::counts::Counts;
 use crate::report::{Report, Stage};
 use crate::server::{Server, Site};
 use crate::workspace::Workspace;
-use crate::{shell, tools, web};
+use crate::{cuda, gpu, shell, tools, web};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;
@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Run one part only.
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Run the kernels' tests on a GPU of this machine, and nothing else.
+    #[arg(long, value_enum, conflicts_with = "only")]
+    device: Option<gpu::Device>,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -44,8 +47,11 @@ enum Part {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let wanted = |part: Part| options.only.is_none_or(|only| only == part);
+    let wanted = |part: Part| options.device.is_none() && options.only.is_none_or(|only| only == part);
     let mut report = Report::default();
+    if let Some(device) = options.device {
+        stage(&mut report, &format!("kernels on {}", device.name()), || kernels_on(workspace, device));
+    }
     if wanted(Part::Rust) {
         stage(&mut report, "rust", || rust(workspace));
         stage(&mut report, "rust documentation", || rust_documentation(workspace));
@@ -162,6 +168,21 @@ fn rust(workspace: &Workspace) -> Result<Outcome> {
         command.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(NATIVE);
     }
     counted(&mut command, "the Rust tests")
+}
+
+/// The tests of the kernels on a device, all shapes of them; a device that does not open fails them.
+fn kernels_on(workspace: &Workspace, device: gpu::Device) -> Result<Outcome> {
+    let mut command = test_cargo(workspace);
+    command.args(["test", "--release", "--no-fail-fast", "--package", "tu-kernels"]);
+    command.args(["--features", device.features()]);
+    for name in gpu::kernel_tests(workspace, device)? {
+        command.args(["--test", &name]);
+    }
+    command.env("TU_TEST_DEVICE", device.name());
+    if device == gpu::Device::Cuda {
+        command.envs(cuda::environment(workspace)?).env("TU_TEST_SHAPES", "all");
+    }
+    counted(&mut command, "the kernels' tests")
 }
 
 fn rust_documentation(workspace: &Workspace) -> Result<Outcome> {

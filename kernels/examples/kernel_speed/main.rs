@@ -1,8 +1,9 @@
 //! Times every operation of EMmamba against what the device allows and against burn's own operations:
-//! `cargo run --release -p tu-kernels [--features wgpu|cuda] --example kernel_speed -- [tiny|small|base] [f16|bf16] [z y x [runs]]`.
+//! `cargo run --release -p tu-kernels [--features wgpu|cuda] --example kernel_speed -- [cpu|wgpu|cuda] [tiny|small|base] [f16|bf16] [z y x [runs]]`.
 //!
-//! `z y x` is the window, 16 160 160 unless told otherwise. With a half type tensors have it, where a device offers it. `of bound` compares with the time that a copy of the inputs and
-//! outputs, or a matrix product of as many FLOP, takes on the same device: burn's, measured in the same run. Gradients are all of an operation's.
+//! Every device of the build is measured unless one is named. `z y x` is the window, 16 160 160 unless told otherwise. With a half
+//! type tensors have it, where a device offers it. `of bound` compares with the time that a copy of the inputs and outputs, or a
+//! matrix product of as many FLOP, takes on the same device: burn's, measured in the same run. Gradients are all of an operation's.
 //! The test `browser_speed` prints the same table in a browser.
 #![allow(clippy::print_stdout, reason = "the example's output")]
 
@@ -32,12 +33,20 @@ fn main() {
         (_, true) => FloatDType::BF16,
         _ => FloatDType::F32,
     };
-    for (name, device) in devices() {
+    let named = ["cpu", "wgpu", "cuda"].into_iter().find(|name| has(name));
+    let devices = devices(named);
+    if devices.is_empty() {
+        eprintln!("this build has no device {}, or it does not answer", named.unwrap_or_default());
+        std::process::exit(1);
+    }
+    for (name, device) in devices {
         if !device.supports_dtype(dtype) {
             println!("{name} does not offer {dtype:?}");
             continue;
         }
-        let ceilings = read_sync(Ceilings::measure(&device, dtype, 1 << 25, 2048, runs));
+        // Large enough that a card with terabytes and hundreds of TFLOP/s is not timed at starting its kernels.
+        let (floats, side) = if name == "cuda" { (1 << 28, 8192) } else { (1 << 25, 2048) };
+        let ceilings = read_sync(Ceilings::measure(&device, dtype, floats, side, runs));
         println!("{name}, {preset}, {dtype:?}, window {window_zyx:?}: {}", ceilings.describe());
         println!("{HEADER}");
         for operation in operations::operations(widths, k, window_zyx) {
@@ -46,18 +55,23 @@ fn main() {
     }
 }
 
-fn devices() -> Vec<(&'static str, Device)> {
-    #[cfg_attr(
-        not(any(feature = "cuda", feature = "wgpu")),
-        expect(unused_mut, reason = "the CPU is the only device of this build")
-    )]
-    let mut devices = vec![("CPU", Device::flex())];
+/// Devices of this build: the one of that name, or all.
+fn devices(named: Option<&str>) -> Vec<(&'static str, Device)> {
+    let wanted = |name: &str| named.is_none_or(|named| named == name);
+    let mut devices = Vec::new();
+    if wanted("cpu") {
+        devices.push(("CPU", Device::flex()));
+    }
     #[cfg(feature = "cuda")]
-    devices.push(("cuda", Device::cuda(0usize)));
+    if wanted("cuda") {
+        devices.push(("cuda", Device::cuda(0usize)));
+    }
     #[cfg(feature = "wgpu")]
-    match Device::wgpu_options().init() {
-        Ok(device) => devices.push(("wgpu", device)),
-        Err(error) => println!("no wgpu adapter: {error:?}"),
+    if wanted("wgpu") {
+        match Device::wgpu_options().init() {
+            Ok(device) => devices.push(("wgpu", device)),
+            Err(error) => println!("no wgpu adapter: {error:?}"),
+        }
     }
     devices
 }

@@ -30,16 +30,9 @@ impl Ceilings {
     ) -> Self {
         let vector = Tensor::<1>::random([floats], Distribution::Uniform(-1.0, 1.0), device).cast(dtype);
         let matrix = Tensor::<2>::random([side, side], Distribution::Uniform(-1.0, 1.0), device).cast(dtype);
-        let (mut copy, mut product) = (f64::INFINITY, f64::INFINITY);
-        wait(vector.clone()).await;
-        for _ in 0..=runs {
-            let start = milliseconds();
-            wait(vector.clone() + 1.0).await;
-            copy = copy.min(milliseconds() - start);
-            let start = milliseconds();
-            wait(matrix.clone().matmul(matrix.clone()).reshape([side * side])).await;
-            product = product.min(milliseconds() - start);
-        }
+        let (copy, _) = quickest(runs, || vector.clone() + 1.0).await;
+        let (product, _) =
+            quickest(runs, || matrix.clone().matmul(matrix.clone()).reshape([side * side])).await;
         let moved = (2 * size(dtype) * floats) as f64;
         Self { copy: moved / copy, product: 2.0 * (side as f64).powi(3) / product, dtype }
     }
@@ -66,10 +59,10 @@ pub(crate) async fn lines(
     let mut lines = Vec::new();
     for (i, name) in ["", "  gradients"].into_iter().enumerate() {
         let before = launches();
-        let ours = time(operation, &operation.ours, device, ceilings.dtype, i == 1, runs).await;
-        let launched = (launches() - before) / (runs as u64 + 1);
+        let (ours, times) = time(operation, &operation.ours, device, ceilings.dtype, i == 1, runs).await;
+        let launched = (launches() - before) / times as u64;
         let plain = match &operation.plain {
-            Some(run) => Some(time(operation, run, device, ceilings.dtype, i == 1, runs).await),
+            Some(run) => Some(time(operation, run, device, ceilings.dtype, i == 1, runs).await.0),
             None => None,
         };
         let (bytes, flop) = (operation.bytes[i] / 4 * size(ceilings.dtype), operation.flop[i]);
@@ -98,7 +91,33 @@ fn launches() -> u64 {
     0
 }
 
-/// Least milliseconds of `runs` after one that does not count, from the first launch until one number of every result has been read.
+/// Milliseconds that a measurement should fill, so that waiting for the device is a small part of it, and how many
+/// times over an operation is asked for at most.
+const ENOUGH_MS: f64 = 4.0;
+const MOST_AT_ONCE: f64 = 32.0;
+
+/// Least milliseconds of `runs` in which a tensor is computed, until a number of it has been read, and how often it was computed in
+/// all. A first run compiles and a second says how often to compute it between two readings; neither counts.
+async fn quickest(runs: usize, ask: impl Fn() -> Tensor<1>) -> (f64, usize) {
+    let once = async |at_once: usize| {
+        let start = milliseconds();
+        for _ in 1..at_once {
+            std::hint::black_box(ask());
+        }
+        wait(ask()).await;
+        (milliseconds() - start) / at_once as f64
+    };
+    once(1).await;
+    let at_once = (ENOUGH_MS / once(1).await).clamp(1.0, MOST_AT_ONCE) as usize;
+    let mut best = f64::INFINITY;
+    for _ in 0..runs {
+        best = best.min(once(at_once).await);
+    }
+    (best, 2 + runs * at_once)
+}
+
+/// Least milliseconds of `runs` after those that do not count, from the first launch until one number of every result has been read, and
+/// how often the operation was computed in all.
 async fn time(
     operation: &Operation,
     run: &Run,
@@ -106,34 +125,30 @@ async fn time(
     dtype: FloatDType,
     backward: bool,
     runs: usize,
-) -> f64 {
+) -> (f64, usize) {
     let device = if backward { device.clone().autodiff() } else { device.clone() };
     let random =
         |size: &usize| Tensor::<1>::random([*size], Distribution::Uniform(-1.0, 1.0), &device).cast(dtype);
     let mut inputs: Vec<_> = operation.inputs.iter().map(random).collect();
-    if backward {
-        inputs = inputs.into_iter().map(Tensor::require_grad).collect();
+    if !backward {
+        return quickest(runs, || run(&inputs)).await;
     }
+    inputs = inputs.into_iter().map(Tensor::require_grad).collect();
     let mut best = f64::INFINITY;
     for count in 0..=runs {
-        let mut start = milliseconds();
         let output = run(&inputs);
-        if backward {
-            wait(output.clone().inner()).await;
-            let loss = output.sum();
-            start = milliseconds();
-            let mut grads = loss.backward();
-            for gradient in inputs.iter().filter_map(|input| input.grad_remove(&mut grads)) {
-                wait(gradient).await;
-            }
-        } else {
-            wait(output).await;
+        wait(output.clone().inner()).await;
+        let loss = output.sum();
+        let start = milliseconds();
+        let mut grads = loss.backward();
+        for gradient in inputs.iter().filter_map(|input| input.grad_remove(&mut grads)) {
+            wait(gradient).await;
         }
         if count > 0 {
             best = best.min(milliseconds() - start);
         }
     }
-    best
+    (best, runs + 1)
 }
 
 /// Reads one number, which waits for the tensor.

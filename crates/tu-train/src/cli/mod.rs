@@ -10,6 +10,7 @@ mod finetune;
 mod import;
 mod info;
 mod inputs;
+mod known_answer;
 mod phantom;
 mod pretrain;
 mod probe_rollout;
@@ -89,6 +90,7 @@ enum Command {
     ProbeRollout(Box<probe_rollout::Options>),
     Ablate(Box<ablate::Options>),
     Info(info::Options),
+    KnownAnswer(known_answer::Options),
     Completions(completions::Options),
 }
 
@@ -131,7 +133,7 @@ fn dispatch(common: &Common, command: Command) -> anyhow::Result<Report> {
         Command::Phantom(options) => phantom::run(&options),
         Command::Pretrain(options) => pretrain::run(common, &options),
         Command::Finetune(options) => finetune::run(common, &options),
-        Command::Import(options) => import::run(&options),
+        Command::Import(options) => import::run(common, &options),
         Command::Affinities(options) => affinities::run(common, &options),
         Command::Segment(options) => segment::run(common, &options),
         Command::Agglomerate(options) => agglomerate::run(common, &options),
@@ -141,6 +143,7 @@ fn dispatch(common: &Common, command: Command) -> anyhow::Result<Report> {
         Command::ProbeRollout(options) => probe_rollout::run(common, &options),
         Command::Ablate(options) => ablate::run(common, &options),
         Command::Info(options) => info::run(&options),
+        Command::KnownAnswer(options) => known_answer::run(common, &options),
         Command::Completions(options) => Ok(completions::run(&options)),
     }
 }

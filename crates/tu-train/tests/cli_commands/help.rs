@@ -32,6 +32,7 @@ fn every_command_explains_itself_with_examples() {
         "probe-rollout",
         "ablate",
         "info",
+        "known-answer",
         "completions",
     ] {
         assert!(all.contains(command), "{command} is not listed");

@@ -5,6 +5,7 @@ use tu_segment::{FragmentMethod, Scoring};
 
 use crate::config::EmMambaConfig;
 use crate::intensity::IntensityRule;
+use crate::known_answer::KnownAnswer;
 
 /// The format that this version reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -42,6 +43,9 @@ pub struct ModelMetadata {
     pub provenance: Provenance,
     /// Licence of the weights (SPDX or a sentence).
     pub licence: String,
+    /// What the network gives for a window that anybody can make, so that a device can be checked; older files have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_answer: Option<KnownAnswer>,
 }
 
 /// Where weights come from.
@@ -80,6 +84,7 @@ impl ModelMetadata {
             threshold: 0.5,
             provenance: Provenance::default(),
             licence: String::new(),
+            known_answer: None,
         }
     }
 
@@ -134,6 +139,6 @@ impl ModelMetadata {
         if !self.threshold.is_finite() || !self.intensity.is_valid() {
             return Some("the threshold or the intensity range is not usable".to_owned());
         }
-        None
+        self.known_answer.as_ref().and_then(|answer| answer.defect(self))
     }
 }

@@ -94,6 +94,23 @@ pub fn save_tensors(
     safetensors::serialize(views.map_err(container)?, Some(header)).map_err(container)
 }
 
+/// The same file with other metadata; its tensors keep their bytes.
+///
+/// # Errors
+/// [`ModelFileError::Container`] when `bytes` are no safetensors file, [`ModelFileError::Metadata`] as in [`save`].
+pub fn replace_metadata(bytes: &[u8], metadata: &ModelMetadata) -> Result<Vec<u8>, ModelFileError> {
+    if let Some(defect) = metadata.defect() {
+        return Err(ModelFileError::Metadata(defect));
+    }
+    let container = |e: safetensors::SafeTensorError| ModelFileError::Container(e.to_string());
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(container)?;
+    let mut entries = header.metadata().clone().unwrap_or_default();
+    let json = serde_json::to_string(metadata).map_err(|e| ModelFileError::Metadata(e.to_string()))?;
+    entries.insert(METADATA_KEY.to_owned(), json);
+    let tensors = SafeTensors::deserialize(bytes).map_err(container)?;
+    safetensors::serialize(tensors.tensors(), Some(entries)).map_err(container)
+}
+
 /// Reads the metadata alone, without building the network.
 ///
 /// # Errors

@@ -34,7 +34,7 @@ pub use transfer::{LoadReport, transfer};
 pub(crate) use curves::glyphs;
 pub(crate) use parameters::{from_safetensors, module_paths, to_safetensors};
 pub(crate) use progress::Progress;
-pub(crate) use run_folder::{checkpoint_file, find_checkpoint, is_due, load_model};
+pub(crate) use run_folder::{checkpoint_file, find_checkpoint, is_due, load_model, with_known_answer};
 pub(crate) use run_lock::RunLock;
 pub(crate) use session::{Session, Task, optimise};
 pub(crate) use settings::{check_crops, is_f32, named_architecture, read_settings, settings_toml};

@@ -14,6 +14,7 @@ use tu_train::roi::{Roi, RoiSpec};
 use super::Common;
 use super::finetune::labelled_entry;
 use super::inputs::{DeviceOption, Triple, load_model};
+use super::known_answer::sealed;
 use super::report::Report;
 
 /// Choose tile, fragment method, scoring and threshold of a model on labelled EM
@@ -59,8 +60,11 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     if options.out.exists() {
         bail!("{}: it exists already: choose another name for the model", options.out.display());
     }
-    let (device, _) = options.device.open()?;
-    let mut network = load_model(&options.model, &device, Precision::F32)?.network;
+    let (device, choice) = options.device.open()?;
+    let mut network =
+        load_model(&options.model, (&device, choice), Precision::F32, &common.progress())?.network;
+    // Another tile makes another window, and other storage other weights: it is computed anew below.
+    network.metadata.known_answer = None;
     if let Some(tile) = options.tile {
         network.metadata.tile_zyx = tile.0;
     }
@@ -90,6 +94,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     *notes = if notes.is_empty() { note } else { format!("{notes}; {note}") };
     let stored = if options.f16 { StoredFloat::F16 } else { StoredFloat::F32 };
     let bytes = tu_model::save(&network.model, &network.metadata, stored)?;
+    let bytes = sealed(&bytes, &options.out, common)?;
     write_file(&options.out, &bytes)
         .with_context(|| format!("model {}: it cannot be written", options.out.display()))?;
 

@@ -1,7 +1,7 @@
 //! `tu-train finetune`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use serde_json::json;
@@ -13,6 +13,7 @@ use tu_volume::Volume;
 
 use super::Common;
 use super::inputs::{DeviceOption, Triple};
+use super::known_answer::refuse_wrong_device_for;
 use super::report::Report;
 
 /// Train a network to predict affinities from labelled EM
@@ -105,6 +106,10 @@ pub(super) struct Options {
 pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> {
     let (device, other_devices, choice) = options.device.open_several(options.devices)?;
     let config = settings(options)?;
+    if let Some(init) = config.init.as_ref().filter(|_| !options.resume) {
+        let progress = common.progress();
+        refuse_wrong_device_for(Path::new(init), &device, choice, config.precision, &progress)?;
+    }
     let train = TrainOptions {
         resume: options.resume,
         progress: !common.quiet,

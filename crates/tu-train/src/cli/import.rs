@@ -9,7 +9,9 @@ use serde_json::json;
 use tu_train::checkpoint::write_file;
 use tu_train::import::{ImportError, Origin, PUBLISHED_VOXEL_NM_ZYX, UNKNOWN_LICENCE, import};
 
+use super::Common;
 use super::inputs::Triple;
+use super::known_answer::sealed;
 use super::report::Report;
 
 /// Convert a PyTorch checkpoint of the published EMmamba to a model file
@@ -40,7 +42,7 @@ pub(super) struct Options {
     licence: String,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
+pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> {
     let (from, out) = (options.from.display(), options.out.display());
     if let Some(Triple(voxel_nm)) = options.voxel_nm
         && !voxel_nm.iter().all(|nm| nm.is_finite() && *nm > 0.0)
@@ -77,7 +79,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
         );
         return Ok(Report::failed(report.to_string(), json(None), failure));
     };
-    write_file(&options.out, model).map_err(|e| {
+    let model = sealed(model, &options.out, common)?;
+    write_file(&options.out, &model).map_err(|e| {
         anyhow!("--out {out}: cannot be written: {e}: check the folder, its permissions and its room")
     })?;
     let mut text = report.to_string();

@@ -62,6 +62,13 @@ fn model(path: &Path) -> anyhow::Result<Report> {
     }
     line("licence", if metadata.licence.is_empty() { "not stated".into() } else { metadata.licence.clone() });
     line("file", format!("{} bytes, SHA-256 {sha256}", bytes.len()));
+    line(
+        "known answer",
+        metadata.known_answer.as_ref().map_or_else(
+            || "none; tu-train known-answer writes one".to_owned(),
+            |known| format!("{} values of the window of seed {}", known.values.len(), known.seed),
+        ),
+    );
     let json = json!({
         "command": "info", "kind": "model", "input": path.display().to_string(), "parameters": parameters,
         "bytes": bytes.len(), "sha256": sha256, "metadata": metadata,

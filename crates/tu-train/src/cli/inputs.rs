@@ -15,6 +15,9 @@ use tu_train::roi::{Roi, RoiSpec};
 use tu_train::segment::refuse_unless_raw;
 use tu_volume::Volume;
 
+use super::known_answer::refuse_wrong_device;
+use super::progress::Bars;
+
 /// Voxel sizes of model and volume that differ by more than this factor on an axis are worth a warning.
 const VOXEL_SIZE_TOLERANCE: f64 = 1.5;
 
@@ -95,8 +98,13 @@ pub(super) fn read_file(kind: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-/// Loads a model file that gives affinities, to compute in a precision.
-pub(super) fn load_model(path: &Path, device: &Device, precision: Precision) -> anyhow::Result<LoadedModel> {
+/// Loads a model file that gives affinities, to compute in a precision on a device that gives its known answer.
+pub(super) fn load_model(
+    path: &Path,
+    (device, choice): (&Device, DeviceChoice),
+    precision: Precision,
+    progress: &Bars,
+) -> anyhow::Result<LoadedModel> {
     let bytes = read_file("model", path)?;
     let network = Network::from_bytes(&bytes, device).with_context(|| format!("model {}", path.display()))?;
     let channels = network.metadata.architecture.out_channels;
@@ -107,6 +115,7 @@ pub(super) fn load_model(path: &Path, device: &Device, precision: Precision) -> 
         );
     }
     let network = network.in_precision(precision).with_context(|| format!("--precision {precision}"))?;
+    refuse_wrong_device(&network, &bytes, path, choice, progress)?;
     Ok(LoadedModel { network, sha256: tu_model::sha256_hex(&bytes) })
 }
 

@@ -10,6 +10,7 @@ mod finetune;
 mod import;
 mod info;
 mod inputs;
+mod known_answer;
 mod phantom;
 mod pretrain;
 mod probe_rollout;
@@ -91,6 +92,7 @@ enum Command {
     Ablate(Box<ablate::Options>),
     Selfcheck(selfcheck::Options),
     Info(info::Options),
+    KnownAnswer(known_answer::Options),
     Completions(completions::Options),
 }
 
@@ -133,7 +135,7 @@ fn dispatch(common: &Common, command: Command) -> anyhow::Result<Report> {
         Command::Phantom(options) => phantom::run(&options),
         Command::Pretrain(options) => pretrain::run(common, &options),
         Command::Finetune(options) => finetune::run(common, &options),
-        Command::Import(options) => import::run(&options),
+        Command::Import(options) => import::run(common, &options),
         Command::Affinities(options) => affinities::run(common, &options),
         Command::Segment(options) => segment::run(common, &options),
         Command::Agglomerate(options) => agglomerate::run(common, &options),
@@ -144,6 +146,7 @@ fn dispatch(common: &Common, command: Command) -> anyhow::Result<Report> {
         Command::Ablate(options) => ablate::run(common, &options),
         Command::Selfcheck(options) => selfcheck::run(common, &options),
         Command::Info(options) => info::run(&options),
+        Command::KnownAnswer(options) => known_answer::run(common, &options),
         Command::Completions(options) => Ok(completions::run(&options)),
     }
 }

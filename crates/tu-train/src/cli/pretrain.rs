@@ -1,7 +1,7 @@
 //! `tu-train pretrain`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use serde_json::json;
@@ -12,6 +12,7 @@ use tu_train::training::{StopSignal, TrainOptions};
 
 use super::Common;
 use super::inputs::{DeviceOption, Triple, read_file};
+use super::known_answer::refuse_wrong_device_for;
 use super::report::Report;
 
 /// Pretrain a network on unlabelled EM by predicting tokens
@@ -103,6 +104,10 @@ pub(super) struct Options {
 pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> {
     let (device, other_devices, choice) = options.device.open_several(options.devices)?;
     let config = settings(options)?;
+    if let Some(init) = config.init.as_ref().filter(|_| !options.resume) {
+        let progress = common.progress();
+        refuse_wrong_device_for(Path::new(init), &device, choice, config.precision, &progress)?;
+    }
     let train = TrainOptions {
         resume: options.resume,
         progress: !common.quiet,
@@ -177,7 +182,7 @@ fn settings(options: &Options) -> anyhow::Result<PretrainConfig> {
 }
 
 /// The volumes that a file lists.
-fn listed(path: &std::path::Path) -> anyhow::Result<Vec<String>> {
+fn listed(path: &Path) -> anyhow::Result<Vec<String>> {
     let bytes = read_file("data list", path)?;
     let Ok(text) = String::from_utf8(bytes) else {
         bail!("data list {}: it is no text: write one volume per line", path.display());

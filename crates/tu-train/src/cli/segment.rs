@@ -84,7 +84,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let progress = common.progress();
     let (device, choice) = options.device.open()?;
     let precision = options.precision.precision;
-    let model = load_model(&options.model, &device, precision)?;
+    let model = load_model(&options.model, (&device, choice), precision, &progress)?;
     let raw = open_raw(&options.input)?;
     let metadata = &model.network.metadata;
     let voxel_nm_zyx = options.voxel_nm.map(|nm| nm.0).or(raw.voxel_nm_zyx());

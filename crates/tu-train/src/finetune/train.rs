@@ -19,7 +19,7 @@ use crate::segment::Silent;
 use crate::training::{
     AdamW, NamedGradients, Progress, Replica, RunLock, RunSettings, Session, Task, TrainError, TrainOptions,
     TrainingDevices, TrainingState, WeightAverage, checkpoint_file, find_checkpoint, is_due, load_model,
-    optimise, share_out, transfer,
+    optimise, share_out, transfer, with_known_answer,
 };
 
 impl RunSettings for FinetuneConfig {
@@ -248,7 +248,7 @@ impl<'a> Trainer<'a> {
 
     fn write_model(&self, step: u64) -> Result<(), TrainError> {
         let path = self.model_file();
-        write_file(&path, &self.model_bytes(&self.judged(), step)?)
+        write_file(&path, &with_known_answer(&self.model_bytes(&self.judged(), step)?)?)
             .map_err(|source| TrainError::io("write", &path, source))
     }
 }

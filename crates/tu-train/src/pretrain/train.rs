@@ -21,6 +21,7 @@ use crate::metrics_log::{StepMetrics, ValidationMetrics};
 use crate::training::{
     AdamW, Progress, RunLock, Session, Task, TrainError, TrainOptions, TrainingDevices, TrainingState,
     WeightAverage, checkpoint_file, find_checkpoint, from_safetensors, is_due, load_model, to_safetensors,
+    with_known_answer,
 };
 
 /// What a run came to.
@@ -263,7 +264,7 @@ impl Task for Trainer<'_> {
         }
         let network = self.average.as_ref().map_or(&self.model.network, WeightAverage::network);
         let path = self.model_file();
-        write_file(&path, &self.model_bytes(network, done)?)
+        write_file(&path, &with_known_answer(&self.model_bytes(network, done)?)?)
             .map_err(|source| TrainError::io("write", &path, source))
     }
 }

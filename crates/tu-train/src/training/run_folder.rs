@@ -62,3 +62,9 @@ pub(crate) fn load_model(
 ) -> Result<(EmMamba, ModelMetadata), TrainError> {
     tu_model::load(bytes, device).map_err(|e| TrainError::Model { input: input.into(), cause: e.to_string() })
 }
+
+/// The model file that a run leaves, with the known answer of its network: one window on the CPU.
+pub(crate) fn with_known_answer(bytes: &[u8]) -> Result<Vec<u8>, TrainError> {
+    tu_model::known_answer::with_known_answer(bytes)
+        .map_err(|e| TrainError::Model { input: "trained network".into(), cause: e.to_string() })
+}

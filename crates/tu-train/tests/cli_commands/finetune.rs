@@ -42,6 +42,7 @@ fn a_network_is_trained_and_the_run_can_be_described_and_used() {
     assert!(kept.contains("lr = 0.002") && kept.contains("steps = 2"), "{kept}");
     let about = bench.json(&["info", "run/model.safetensors"]);
     assert_eq!(about["metadata"]["tile_zyx"], serde_json::json!([8, 16, 16]));
+    assert_eq!(about["metadata"]["known_answer"]["window_zyx"], serde_json::json!([12, 32, 32]));
     let model =
         ["segment", "--model", "run/model.safetensors", "--input", "phantom.zarr/raw", "--device", "cpu"];
     bench.json(&[&model[..], &["--output", "s.zarr", "--roi", "0:8,0:16,0:16"]].concat());

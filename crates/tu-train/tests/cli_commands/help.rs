@@ -33,6 +33,7 @@ fn every_command_explains_itself_with_examples() {
         "ablate",
         "selfcheck",
         "info",
+        "known-answer",
         "completions",
     ] {
         assert!(all.contains(command), "{command} is not listed");

@@ -10,6 +10,7 @@ mod finetune;
 mod help;
 mod import;
 mod kill;
+mod known_answer;
 mod pipeline;
 mod pretrain;
 mod resume;

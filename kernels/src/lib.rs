@@ -19,7 +19,8 @@
 //!
 //! The other operations have modules of their own, built alike: [`layer_norm`] turns a volume into tokens,
 //! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks,
-//! [`projection`] maps channels in both, and [`gelu`](mod@gelu) is the activation between two such maps.
+//! [`projection`] maps channels in both, and [`gelu`](mod@gelu) is the activation between two such maps. [`adamw`](mod@adamw)
+//! trains parameters.
 //!
 //! [`mod@reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
 
@@ -28,6 +29,7 @@
     reason = "vector instructions behind run-time detection, and buffers filled in parallel; every block says why it is sound"
 )]
 
+pub mod adamw;
 pub mod causal_conv;
 pub mod conv;
 #[cfg(feature = "flex")]

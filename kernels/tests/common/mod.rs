@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+pub(crate) mod adamw;
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 pub(crate) mod adapter;
 #[cfg(feature = "autodiff")]

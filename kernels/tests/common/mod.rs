@@ -13,6 +13,7 @@ pub(crate) mod gelu;
 pub(crate) mod normalisation;
 #[cfg(feature = "autodiff")]
 pub(crate) mod projection;
+pub(crate) mod quantise;
 #[cfg(feature = "autodiff")]
 pub(crate) mod tokens;
 

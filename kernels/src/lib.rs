@@ -19,7 +19,8 @@
 //!
 //! The other operations have modules of their own, built alike: [`layer_norm`] turns a volume into tokens,
 //! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks,
-//! [`projection`] maps channels in both, and [`gelu`](mod@gelu) is the activation between two such maps.
+//! [`projection`] maps channels in both, and [`gelu`](mod@gelu) is the activation between two such maps. Behind the network,
+//! [`quantise`](mod@quantise) turns its output into bins, and [`adamw`](mod@adamw) trains its parameters.
 //!
 //! [`mod@reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
 
@@ -28,6 +29,7 @@
     reason = "vector instructions behind run-time detection, and buffers filled in parallel; every block says why it is sound"
 )]
 
+pub mod adamw;
 pub mod causal_conv;
 pub mod conv;
 #[cfg(feature = "flex")]
@@ -42,6 +44,7 @@ pub mod layer_norm;
 pub mod norm;
 mod precision;
 pub mod projection;
+pub mod quantise;
 #[cfg(feature = "autodiff")]
 mod recompute;
 pub mod reference;
@@ -56,4 +59,5 @@ pub use gelu::gelu;
 pub use layer_norm::layer_norm_tokens;
 pub use norm::{normalise_rows, normalise_rows_rectified};
 pub use projection::project;
+pub use quantise::quantise;
 pub use scan::{ScanOrder, ScanShape, selective_scan};

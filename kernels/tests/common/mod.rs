@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+pub(crate) mod adamw;
 #[cfg(all(
     any(feature = "wgpu", feature = "cuda"),
     feature = "flex",
@@ -17,6 +18,7 @@ pub(crate) mod gelu;
 pub(crate) mod normalisation;
 #[cfg(feature = "autodiff")]
 pub(crate) mod projection;
+pub(crate) mod quantise;
 #[cfg(feature = "autodiff")]
 pub(crate) mod tokens;
 

@@ -29,7 +29,7 @@ pub mod shapes;
 
 pub use config::{ConfigError, EmMambaConfig, Preset};
 pub use cost::ForwardCost;
-pub use inference::{Network, NetworkError};
+pub use inference::{Network, NetworkError, PendingBins};
 pub use intensity::IntensityRule;
 pub use metadata::{ModelMetadata, Provenance};
 pub use model_file::{ModelFileError, StoredFloat, load, save, save_tensors, sha256_hex};

@@ -1,6 +1,8 @@
 //! The network as both hosts run it: one normalised window in, affinities out.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use tu_kernels::quantise;
+use tu_kernels::quantise::{Crop, Quantised, ReadError};
 use tu_segment::{Tile, crop_to_tile, pad_reflect};
 
 use crate::config::ConfigError;
@@ -45,6 +47,40 @@ pub struct Network {
     device: Device,
 }
 
+impl From<ReadError> for NetworkError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotFinite => Self::NotFinite,
+            ReadError::Device(error) => Self::Device(format!("{error:?}")),
+            other => Self::Device(other.to_string()),
+        }
+    }
+}
+
+/// The bins of a tile, computed or still being computed.
+#[derive(Clone, Debug)]
+#[must_use = "the bins are there to be read"]
+pub struct PendingBins(Quantised);
+
+impl PendingBins {
+    /// The bins `[3, tile]`, once the device has them.
+    ///
+    /// # Errors
+    /// [`NetworkError`] when the device fails, or a logit of the window, halo included, is not finite.
+    pub async fn read(self) -> Result<Vec<u8>, NetworkError> {
+        Ok(self.0.read().await?)
+    }
+
+    /// As [`Self::read`], waiting for the device; not for browsers.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking(self) -> Result<Vec<u8>, NetworkError> {
+        Ok(self.0.read_blocking()?)
+    }
+}
+
 impl Network {
     /// Wraps a network that lives on `device`.
     pub fn new(model: EmMamba, metadata: ModelMetadata, device: &Device) -> Self {
@@ -69,6 +105,12 @@ impl Network {
             return Err(NetworkError::Precision(precision));
         }
         Ok(Self { model: self.model.converted_to(precision), ..self })
+    }
+
+    /// The device that the network lives on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Affinities `[out, z, y, x]` in (0, 1) of a window whose values lie in [0, 1] (C order, x fastest).
@@ -138,15 +180,47 @@ impl Network {
         Ok(crop_to_tile(&affinities, 3, tile, self.metadata.halo_zyx))
     }
 
+    /// Has the device compute the bins `[3, tile]` of a window made by [`Self::tile_window`], without the halo:
+    /// [`quantise_affinity`](tu_segment::quantise_affinity) of [`Self::tile_affinities`], of which GPUs may differ by one bin at
+    /// a bin's edge. A GPU goes on by itself: other tiles can be enqueued before this one is read.
+    ///
+    /// # Errors
+    /// [`NetworkError`] when the window does not fit.
+    pub fn enqueue_bins(&self, window: Vec<f32>, tile: &Tile) -> Result<PendingBins, NetworkError> {
+        let logits = self.model.forward_logits(self.input(window, tile.window_shape_zyx)?);
+        let crop = Crop { origin_zyx: self.metadata.halo_zyx, shape_zyx: tile.shape_zyx };
+        Ok(PendingBins(quantise(logits, crop)))
+    }
+
+    /// The bins `[3, tile]` of a window made by [`Self::tile_window`], as [`Self::enqueue_bins`] describes them.
+    ///
+    /// # Errors
+    /// [`NetworkError`] when the window does not fit, the device fails, or a logit is not finite.
+    pub async fn tile_bins(&self, window: Vec<f32>, tile: &Tile) -> Result<Vec<u8>, NetworkError> {
+        self.enqueue_bins(window, tile)?.read().await
+    }
+
+    /// As [`Self::tile_bins`], waiting for the device; not for browsers.
+    ///
+    /// # Errors
+    /// As [`Self::tile_bins`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn tile_bins_blocking(&self, window: Vec<f32>, tile: &Tile) -> Result<Vec<u8>, NetworkError> {
+        self.enqueue_bins(window, tile)?.read_blocking()
+    }
+
     fn output(&self, window: Vec<f32>, shape_zyx: [usize; 3]) -> Result<Tensor<5>, NetworkError> {
+        Ok(self.model.forward(self.input(window, shape_zyx)?))
+    }
+
+    fn input(&self, window: Vec<f32>, shape_zyx: [usize; 3]) -> Result<Tensor<5>, NetworkError> {
         self.metadata.architecture.check_window(shape_zyx)?;
         let voxels = shape_zyx.iter().try_fold(1usize, |n, &v| n.checked_mul(v));
         if voxels != Some(window.len()) {
             return Err(NetworkError::Length { values: window.len(), shape_zyx });
         }
         let [d, h, w] = shape_zyx;
-        let input = Tensor::from_data(TensorData::new(window, [1, 1, d, h, w]), &self.device);
-        Ok(self.model.forward(input))
+        Ok(Tensor::from_data(TensorData::new(window, [1, 1, d, h, w]), &self.device))
     }
 }
 
@@ -198,6 +272,36 @@ mod tests {
             let after = deep(changed);
             assert!(before.iter().zip(&after).any(|(a, b)| (a - b).abs() > 1e-6), "slice {z} is not seen");
         }
+    }
+
+    #[test]
+    fn bins_of_a_tile_are_those_of_its_affinities_bit_by_bit() {
+        let mut network = network();
+        network.metadata.tile_zyx = [3, 16, 16];
+        network.metadata.halo_zyx = [1, 8, 8];
+        let (tile, halo) = (network.metadata.tile_zyx, network.metadata.halo_zyx);
+        // The tile at the border is cut to the volume, to a number of voxels that is no multiple of four.
+        let grid = tu_segment::TileGrid::new([7, 37, 33], tile, halo).unwrap();
+        for index in [[0; 3], [1, 1, 1], [2, 2, 2]] {
+            let tile = grid.tile(index).unwrap();
+            let values = (0..tile.read_shape_zyx.iter().product::<usize>()).map(|i| ((i * 61) % 255) as f32);
+            let window = network.tile_window(values.collect(), 255.0, &tile).unwrap();
+            let affinities = network.tile_affinities_blocking(window.clone(), &tile).unwrap();
+            let expected: Vec<u8> = affinities.into_iter().map(tu_segment::quantise_affinity).collect();
+            assert!(expected.iter().any(|bin| *bin != expected[0]));
+            assert_eq!(network.tile_bins_blocking(window, &tile).unwrap(), expected, "{index:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_not_finite_gives_no_bins() {
+        let mut network = network();
+        network.metadata.halo_zyx = [0; 3];
+        let grid = tu_segment::TileGrid::new([3, 16, 16], [3, 16, 16], [0; 3]).unwrap();
+        let mut window = vec![0.5; 3 * 256];
+        window[7] = f32::NAN;
+        let found = network.tile_bins_blocking(window, &grid.tile([0; 3]).unwrap());
+        assert!(matches!(found, Err(NetworkError::NotFinite)), "{found:?}");
     }
 
     #[test]

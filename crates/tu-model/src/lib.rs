@@ -31,7 +31,7 @@ pub mod shapes;
 
 pub use config::{ConfigError, EmMambaConfig, Preset};
 pub use cost::ForwardCost;
-pub use inference::{Network, NetworkError};
+pub use inference::{Network, NetworkError, PendingBins};
 pub use intensity::IntensityRule;
 pub use known_answer::{KnownAnswer, KnownAnswerError};
 pub use metadata::{ModelMetadata, Provenance};

@@ -4,6 +4,7 @@
 mod average;
 mod curves;
 mod error;
+mod moments;
 mod optimiser;
 mod optimiser_config;
 mod parameters;

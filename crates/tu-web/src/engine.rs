@@ -6,7 +6,7 @@ use std::rc::Rc;
 use burn::tensor::Device;
 use js_sys::{Float32Array, Float64Array, JSON, Uint8Array, Uint32Array};
 use tu_model::{Network, Precision, sha256_hex};
-use tu_segment::{Tile, TileGrid, quantise_affinity};
+use tu_segment::{Tile, TileGrid};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::adapter::{Adapter, webgpu_device};
@@ -145,11 +145,10 @@ impl Engine {
         let window = network
             .tile_window(data.to_vec(), dtype_max as f32, &tile)
             .map_err(|e| Failure::lasting("argument", e.to_string(), ""))?;
-        let affinities = network
-            .tile_affinities(window, &tile)
+        let bins = network
+            .tile_bins(window, &tile)
             .await
             .map_err(|e| Failure::passing("network", e.to_string(), "Reload the page; try the CPU."))?;
-        let bins: Vec<u8> = affinities.into_iter().map(quantise_affinity).collect();
         Ok(Uint8Array::from(bins.as_slice()))
     }
 }

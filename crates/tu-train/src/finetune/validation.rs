@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use tu_model::Network;
 use tu_segment::{
     AffinityView, Contingency, FragmentMethod, RegionGraph, Scores, Scoring, TileFragments, TileGrid,
-    quantise_affinity,
 };
 
 use super::config::ValidationConfig;
@@ -83,12 +82,11 @@ impl Validation {
         for index in indices {
             let tile = grid.tile(index).map_err(|e| fail(e.to_string()))?;
             let read = block(&self.raw, self.shape_zyx, tile.read_origin_zyx, tile.read_shape_zyx);
-            let affinities = network
+            let bins = network
                 .tile_window(read, self.data_type_max, &tile)
-                .and_then(|window| network.tile_affinities_blocking(window, &tile))
+                .and_then(|window| network.tile_bins_blocking(window, &tile))
                 .map_err(|e| fail(e.to_string()))?;
-            let quantised: Vec<u8> = affinities.into_iter().map(quantise_affinity).collect();
-            let view = AffinityView::new(&quantised, tile.shape_zyx).map_err(|e| fail(e.to_string()))?;
+            let view = AffinityView::new(&bins, tile.shape_zyx).map_err(|e| fail(e.to_string()))?;
             for (method, (graph, fragments)) in self.config.methods.iter().zip(&mut graphs) {
                 let made =
                     TileFragments::compute(&grid, index, &view, method).map_err(|e| fail(e.to_string()))?;

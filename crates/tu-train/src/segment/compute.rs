@@ -1,20 +1,31 @@
 //! The first half of a run: affinities of every tile, handed to workers while the next one is read.
+//!
+//! ```text
+//! one thread   reads   the windows of tiles
+//! this thread  has the device compute tile n+1, then waits for tile n
+//! workers      make fragments
+//! ```
+//! Only a GPU has a tile to compute while this thread waits for another; a processor computes when it is asked to.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 
+use burn::tensor::Device;
 use tu_model::Network;
 use tu_segment::{Tile, TileGrid, quantise_affinity};
 use tu_volume::{DataType, NewVolume, Region, Volume, VolumeWriter};
 
 use super::error::{SegmentError, TileFailure};
 use super::job::TileInput;
+use super::pipeline::{Computing, Pipeline};
 use super::progress::Progress;
 use super::source::RawSource;
 use crate::roi::Roi;
 
+/// Tiles that a GPU may still be computing while another is enqueued: with it, two are under way.
+const AHEAD: usize = 1;
 /// So many failures without a success in between are not the fault of single tiles.
 const HOPELESS: usize = 8;
 
@@ -86,17 +97,18 @@ pub(super) fn for_each_tile(
             (Box::new(move |tile| read_affinities(volume, fragments, tile)), volume.url())
         }
     };
-    let compute = |loaded: Loaded, tile: &Tile| match (loaded, input) {
+    let start = |loaded: Loaded, tile: Tile| match (loaded, input) {
         (Loaded::Window(window), TileInput::Network { network, .. }) => {
-            let affinities = network.tile_affinities_blocking(window, tile).map_err(|e| e.to_string())?;
-            let bins = affinities.iter().copied().map(quantise_affinity).collect();
-            let exact = exact.then_some(affinities);
-            Ok(ComputedTile { tile: tile.clone(), bins, exact, fragments: None })
+            Computing::start(network, window, tile, exact)
         }
         (Loaded::Affinities(bins, fragments), _) => {
-            Ok(ComputedTile { tile: tile.clone(), bins, exact: None, fragments })
+            Ok(Computing::Done(ComputedTile { tile, bins, exact: None, fragments }))
         }
         (Loaded::Window(_), TileInput::Affinities { .. }) => Err("it was read for a network".to_owned()),
+    };
+    let ahead = match input {
+        TileInput::Network { network, .. } if *network.device() != Device::flex() => AHEAD,
+        _ => 0,
     };
     let failures = Mutex::new(Vec::new());
     let (streak, hopeless) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -143,16 +155,25 @@ pub(super) fn for_each_tile(
                 }
             });
         }
+        let deliver = |index, computed: Result<ComputedTile, String>| match computed {
+            Ok(computed) => work_in.send(computed).is_ok(),
+            Err(cause) => {
+                fail(index, cause);
+                true
+            }
+        };
+        let mut pipeline = Pipeline::new(ahead, deliver);
         for (index, loaded) in loaded_out {
-            match loaded.and_then(|(tile, loaded)| compute(loaded, &tile)) {
-                Ok(computed) => {
-                    if work_in.send(computed).is_err() {
+            match loaded.and_then(|(tile, loaded)| start(loaded, tile)) {
+                Ok(tile) => {
+                    if !pipeline.push(index, tile) {
                         break;
                     }
                 }
                 Err(cause) => fail(index, cause),
             }
         }
+        pipeline.drain(0);
         drop(work_in);
     });
     let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,9 @@
 //! A whole volume, tile by tile, in bounded memory.
 //!
 //! ```text
-//!  reader ──► network (or stored affinities) ──► workers: quantise, fragments, contacts ──► one record per tile
-//!                                                                                               │ all there?
-//!  output ◄── blocks: fragment ids → segment ids ◄── agglomerate once ◄── region graph ◄────────┘
+//!  reader ──► network (or stored affinities) ──► workers: fragments, contacts ──► one record per tile
+//!                                                                                     │ all there?
+//!  output ◄── blocks: fragment ids → segment ids ◄── agglomerate once ◄── region graph ◄──────┘
 //! ```
 //!
 //! * The tile grid is anchored at the input array's first voxel, whatever the region of interest: a region computes
@@ -18,6 +18,7 @@ mod assemble;
 mod compute;
 mod error;
 mod job;
+mod pipeline;
 mod progress;
 mod record;
 mod source;

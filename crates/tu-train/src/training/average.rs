@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
+use tu_kernels::adamw::weighted_sums;
 
 use super::parameters::{from_safetensors, to_safetensors};
 use super::{NamedModule, TrainError};
@@ -14,6 +15,7 @@ use super::{NamedModule, TrainError};
 /// A new value is computed in f32, in the order of the parameters: the same inputs give the same bits.
 #[must_use]
 pub fn moving_average<M: NamedModule>(average: M, of: &M, momentum: f64) -> M {
+    /// Values by name.
     struct Take<'a>(&'a HashMap<ParamId, String>, HashMap<String, Tensor<1>>);
     impl ModuleVisitor for Take<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -22,26 +24,30 @@ pub fn moving_average<M: NamedModule>(average: M, of: &M, momentum: f64) -> M {
             }
         }
     }
-    struct Move(HashMap<ParamId, Tensor<1>>, f64);
+    struct Move(HashMap<ParamId, Tensor<1>>);
     impl ModuleMapper for Move {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let Some(new) = self.0.remove(&param.id) else { return param };
-            let momentum = self.1;
-            param.map(|old| {
-                let shape = old.dims();
-                old.mul_scalar(momentum) + new.mul_scalar(1.0 - momentum).reshape(shape)
-            })
+            param.map(|old| new.reshape(old.dims()))
         }
     }
-    let names: HashMap<ParamId, String> =
-        of.parameters().into_iter().map(|(name, _, id)| (id, name)).collect();
-    let mut take = Take(&names, HashMap::new());
-    of.visit(&mut take);
-    let mut values = take.1;
-    let pairs =
-        average.parameters().into_iter().filter_map(|(name, _, id)| Some((id, values.remove(&name)?)));
-    let pairs = pairs.collect();
-    average.map(&mut Move(pairs, momentum))
+    let take = |module: &M| {
+        let names: HashMap<ParamId, String> =
+            module.parameters().into_iter().map(|(name, _, id)| (id, name)).collect();
+        let mut take = Take(&names, HashMap::new());
+        module.visit(&mut take);
+        take.1
+    };
+    let (mut old, mut new) = (take(&average), take(of));
+    let (mut ids, mut pairs) = (Vec::new(), Vec::new());
+    for (name, _, id) in average.parameters() {
+        if let (Some(old), Some(new)) = (old.remove(&name), new.remove(&name)) {
+            ids.push(id);
+            pairs.push((old, new));
+        }
+    }
+    let moved = weighted_sums(pairs, [momentum, 1.0 - momentum]);
+    average.map(&mut Move(ids.into_iter().zip(moved).collect()))
 }
 
 /// The average of a network's weights over a run.

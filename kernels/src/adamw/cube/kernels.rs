@@ -13,10 +13,10 @@ const FAN: usize = 16;
 /// Sums of squares of all chunks, in order, from `start` of `sums` on.
 #[cube(launch_unchecked)]
 pub(super) fn square_sums(
-    tensors: Sequence<Box<[f32]>>,
+    tensors: &Sequence<Box<[f32]>>,
     sums: &mut [f32],
-    cubes: Sequence<usize>,
-    lengths: Sequence<usize>,
+    cubes: &Sequence<usize>,
+    lengths: &Sequence<usize>,
     start: usize,
 ) {
     let mut parts = Shared::<[f32]>::new_slice(comptime![UNITS]);
@@ -58,12 +58,12 @@ pub(super) fn square_sums(
 /// `weight_a·a + weight_b·b`, from `outputs` of `sums` on.
 #[cube(launch_unchecked)]
 pub(super) fn weighted_sums(
-    a: Sequence<Box<[f32]>>,
-    b: Sequence<Box<[f32]>>,
+    a: &Sequence<Box<[f32]>>,
+    b: &Sequence<Box<[f32]>>,
     sums: &mut [f32],
-    cubes: Sequence<usize>,
-    lengths: Sequence<usize>,
-    outputs: Sequence<usize>,
+    cubes: &Sequence<usize>,
+    lengths: &Sequence<usize>,
+    outputs: &Sequence<usize>,
     weight_a: f32,
     weight_b: f32,
 ) {
@@ -98,16 +98,16 @@ pub(super) struct StepRates {
 /// A step: moments change in place from `moments` on, new values are written from `outputs` on.
 #[cube(launch_unchecked)]
 pub(super) fn adamw(
-    values: Sequence<Box<[f32]>>,
-    gradients: Sequence<Box<[f32]>>,
+    values: &Sequence<Box<[f32]>>,
+    gradients: &Sequence<Box<[f32]>>,
     first: &mut [f32],
     second: &mut [f32],
     updated: &mut [f32],
-    cubes: Sequence<usize>,
-    lengths: Sequence<usize>,
-    moments: Sequence<usize>,
-    outputs: Sequence<usize>,
-    keeps: Sequence<f32>,
+    cubes: &Sequence<usize>,
+    lengths: &Sequence<usize>,
+    moments: &Sequence<usize>,
+    outputs: &Sequence<usize>,
+    keeps: &Sequence<f32>,
     rates: StepRates,
 ) {
     #[unroll]

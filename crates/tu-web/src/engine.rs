@@ -5,20 +5,13 @@ use std::rc::Rc;
 
 use burn::tensor::Device;
 use js_sys::{Float32Array, Float64Array, JSON, Uint8Array, Uint32Array};
-use tu_model::{Network, Precision, sha256_hex};
+use tu_model::{KnownAnswer, KnownAnswerError, Network, Precision, sha256_hex};
 use tu_segment::{Tile, TileGrid};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
-use crate::adapter::{Adapter, webgpu_device};
+use crate::adapter::{Adapter, no_webgpu, webgpu_device};
 use crate::failure::Failure;
 use crate::segmentation::{triple_u32, triple_u64};
-
-/// Affinities of the probe window may differ by this much between the GPU and the CPU, in f32.
-const PROBE_TOLERANCE: f32 = 1e-3;
-/// The same, in f16 on the GPU.
-const HALF_PROBE_TOLERANCE: f32 = 3e-2;
-/// The probe window, voxels (z, y, x): small, but it passes through every kernel.
-const PROBE_ZYX: [usize; 3] = [2, 16, 16];
 
 /// A device and, once loaded, a network on it.
 #[wasm_bindgen]
@@ -30,39 +23,28 @@ pub struct Engine {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens a device: `webgpu`, `cpu`, or `auto` (WebGPU where there is an adapter, else the CPU).
+    /// Opens a device: `webgpu` or `cpu`.
     ///
     /// # Errors
     /// Throws `no_webgpu` when WebGPU is asked for and missing, `device` when the adapter gives no device.
     pub async fn create(device: String) -> Result<Engine, JsValue> {
-        let on_cpu = || Engine { device: Device::flex(), adapter: None, network: RefCell::new(None) };
         match device.as_str() {
-            "cpu" => Ok(on_cpu()),
-            "webgpu" | "auto" => match Adapter::request().await {
-                Ok(adapter) => {
-                    let device = webgpu_device().await.map_err(|e| {
-                        Failure::passing(
-                            "device",
-                            format!("WebGPU adapter {} gave no device: {e}", adapter.description),
-                            "Close other pages that use the GPU and reload, or use the CPU.",
-                        )
-                    })?;
-                    Ok(Engine { device, adapter: Some(adapter), network: RefCell::new(None) })
-                }
-                Err(_) if device == "auto" => Ok(on_cpu()),
-                Err(cause) => Err(Failure::lasting(
-                    "no_webgpu",
-                    format!("WebGPU cannot be used: {cause}"),
-                    "Use a browser with WebGPU enabled, or the CPU.",
-                )
-                .into()),
-            },
-            other => Err(Failure::lasting(
-                "device_name",
-                format!("there is no device '{other}'"),
-                "Choose auto, webgpu or cpu.",
-            )
-            .into()),
+            "cpu" => Ok(Engine { device: Device::flex(), adapter: None, network: RefCell::new(None) }),
+            "webgpu" => {
+                let adapter = Adapter::request().await.map_err(|cause| no_webgpu(&cause))?;
+                let device = webgpu_device().await.map_err(|e| {
+                    Failure::passing(
+                        "device",
+                        format!("WebGPU adapter {} gave no device: {e}", adapter.description),
+                        "Close other pages that use the GPU and reload, or use the CPU.",
+                    )
+                })?;
+                Ok(Engine { device, adapter: Some(adapter), network: RefCell::new(None) })
+            }
+            other => {
+                let message = format!("there is no device '{other}'");
+                Err(Failure::lasting("device_name", message, "Choose webgpu or cpu.").into())
+            }
         }
     }
 
@@ -78,11 +60,18 @@ impl Engine {
         self.adapter.as_ref().map_or_else(|| "cpu".to_owned(), |a| a.description.clone())
     }
 
-    /// Loads a model file after comparing its SHA-256 (hexadecimal) with `sha256`; on WebGPU a small window is
-    /// then run on the GPU and on the CPU, and a GPU that disagrees is refused.
+    /// Whether the device has 16-bit floats (`shader-f16`).
+    #[wasm_bindgen(getter)]
+    pub fn offers_f16(&self) -> bool {
+        self.adapter.is_some() && Precision::F16.is_offered_by(&self.device)
+    }
+
+    /// Loads a model file after comparing its SHA-256 (hexadecimal) with `sha256`. On WebGPU the network then has to give its
+    /// known answer, and a GPU that does not is refused; since that takes a whole window, every pipeline that tiles need is
+    /// compiled after it. For a file without one, a small window is run on the GPU and on the CPU.
     ///
     /// `precision` is `f32` or `f16`: the type of volumes within the network. `f16` is taken where the GPU has 16-bit
-    /// floats (`shader-f16`) and computes right with them; f32 elsewhere.
+    /// floats and gives the known answer with them; f32 elsewhere.
     ///
     /// Returns the model's metadata with the number of `parameters`, the `precision` taken and, where that is not the one
     /// asked for, the reason as `precision_refused`.
@@ -124,6 +113,27 @@ impl Engine {
         JSON::parse(&info.to_string())
     }
 
+    /// Whether the loaded network gives the known answer of its file; what a file without one has cannot be missed. On WebGPU
+    /// [`Self::load_model`] has asked this already. On the CPU, which takes about as long for it as for a tile, it tells a GPU
+    /// that computes wrong from a file that is damaged.
+    ///
+    /// # Errors
+    /// Throws `no_model`; `known_answer` when it is missed; `network` when the device fails.
+    pub async fn check_known_answer(&self) -> Result<(), JsValue> {
+        let network = self.loaded()?;
+        let Some(known) = &network.metadata.known_answer else { return Ok(()) };
+        match known.check(&network).await {
+            Ok(_) => Ok(()),
+            Err(e) if e.is_wrong_answer() => Err(Failure::lasting(
+                "known_answer",
+                format!("the model file is damaged: on the {} {e}", self.adapter()),
+                "Get the file anew from whoever made it; do not use this one.",
+            )
+            .into()),
+            Err(e) => Err(Failure::passing("network", e.to_string(), "Reload the page.").into()),
+        }
+    }
+
     /// Affinities of one tile, quantised: `[3, z, y, x]` of the tile clipped to the volume.
     ///
     /// `data` holds the raw values of the part of the tile's window that lies inside the volume;
@@ -162,6 +172,13 @@ struct Checked {
 }
 
 impl Engine {
+    fn loaded(&self) -> Result<Rc<Network>, Failure> {
+        self.network
+            .borrow()
+            .clone()
+            .ok_or_else(|| Failure::lasting("no_model", "no model is loaded", "Call load_model first."))
+    }
+
     /// The network of a model file on this device, in `wanted` if that can be.
     async fn checked(&self, bytes: &[u8], wanted: Precision) -> Result<Checked, Failure> {
         let load = |device: &Device| {
@@ -173,36 +190,36 @@ impl Engine {
             let refused = (wanted != Precision::F32).then(|| "the CPU computes in f32".to_owned());
             return Ok(in_f32(load(&self.device)?, refused));
         };
-        let twin = load(&Device::flex())?;
-        check_limits(&twin, adapter)?;
+        let network = load(&self.device)?;
+        check_limits(&network, adapter)?;
+        let known = KnownAnswer::of_file(bytes).await.map_err(|e| missed(&e, adapter))?;
         let mut refused = None;
         if wanted != Precision::F32 {
-            match self.reduced(&load, wanted, &twin, adapter).await {
+            let copy = Network::new(network.model.clone(), network.metadata.clone(), &self.device);
+            match self.reduced(copy, wanted, &known, adapter).await {
                 Ok(network) => return Ok(Checked { network, precision: wanted, refused }),
                 Err(cause) => refused = Some(cause.message),
             }
         }
-        let network = load(&self.device)?;
-        probe(&network, &twin, adapter, PROBE_TOLERANCE).await?;
+        known.check(&network).await.map_err(|e| missed(&e, adapter))?;
         Ok(in_f32(network, refused))
     }
 
-    /// The network in a 16-bit type, if the device has it and computes right with it.
+    /// The network in a 16-bit type, if the device has it and gives the known answer with it.
     async fn reduced(
         &self,
-        load: &impl Fn(&Device) -> Result<Network, Failure>,
+        network: Network,
         wanted: Precision,
-        twin: &Network,
+        known: &KnownAnswer,
         adapter: &Adapter,
     ) -> Result<Network, Failure> {
         if !wanted.is_offered_by(&self.device) {
             let message = format!("adapter {} has no {wanted}", adapter.description);
             return Err(Failure::lasting("precision", message, ""));
         }
-        let network = load(&self.device)?
-            .in_precision(wanted)
-            .map_err(|e| Failure::lasting("precision", e.to_string(), ""))?;
-        probe(&network, twin, adapter, HALF_PROBE_TOLERANCE).await?;
+        let network =
+            network.in_precision(wanted).map_err(|e| Failure::lasting("precision", e.to_string(), ""))?;
+        known.check(&network).await.map_err(|e| missed(&e, adapter))?;
         Ok(network)
     }
 }
@@ -236,21 +253,15 @@ fn check_limits(network: &Network, adapter: &Adapter) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs the probe window on both devices.
-async fn probe(gpu: &Network, cpu: &Network, adapter: &Adapter, tolerance: f32) -> Result<(), Failure> {
-    let voxels: usize = PROBE_ZYX.iter().product();
-    // Not smooth, not periodic in any axis: 61 is coprime to every size.
-    let window: Vec<f32> = (0..voxels).map(|i| ((i * 61) % 127) as f32 / 127.0).collect();
-    let failed = |e: tu_model::NetworkError| Failure::passing("device", e.to_string(), "Use the CPU.");
-    let expected = cpu.affinities(window.clone(), PROBE_ZYX).await.map_err(failed)?;
-    let found = gpu.affinities(window, PROBE_ZYX).await.map_err(failed)?;
-    let error = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    if error <= tolerance {
-        return Ok(());
+/// Why a GPU is not used: it misses the known answer, or fails.
+fn missed(error: &KnownAnswerError, adapter: &Adapter) -> Failure {
+    match error {
+        _ if error.is_wrong_answer() => Failure::lasting(
+            "gpu_wrong",
+            format!("on adapter {} {error}", adapter.description),
+            "Update the graphics driver or the browser, or use the CPU.",
+        ),
+        KnownAnswerError::File(e) => Failure::lasting("model_file", e.to_string(), "Use another model file."),
+        _ => Failure::passing("device", error.to_string(), "Use the CPU."),
     }
-    Err(Failure::lasting(
-        "gpu_wrong",
-        format!("adapter {} computes affinities that are off by {error}", adapter.description),
-        "Update the graphics driver or the browser, or use the CPU.",
-    ))
 }

@@ -20,7 +20,7 @@ mod engine;
 mod failure;
 mod segmentation;
 
-pub use adapter::webgpu_device;
+pub use adapter::{webgpu_adapter, webgpu_device};
 pub use engine::Engine;
 pub use failure::Failure;
 pub use segmentation::Segmentation;

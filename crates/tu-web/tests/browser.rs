@@ -5,7 +5,8 @@
 
 use js_sys::{Float32Array, Float64Array, Object, Reflect, Uint8Array, Uint32Array};
 use safetensors::{Dtype, SafeTensors};
-use tu_model::{Network, Precision, sha256_hex};
+use tu_model::model_file::read_metadata;
+use tu_model::{KnownAnswer, Network, Precision, replace_metadata, sha256_hex};
 use tu_web::{Engine, Segmentation};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -181,6 +182,72 @@ async fn a_model_with_another_hash_or_content_is_refused() {
         .await
         .unwrap_err();
     assert_eq!(code(&none), "no_model");
+}
+
+/// The model with small tiles and the known answer of its window, as `tu-train known-answer` writes it.
+async fn sealed_model() -> Vec<u8> {
+    let mut metadata = read_metadata(MODEL).unwrap();
+    (metadata.tile_zyx, metadata.halo_zyx) = ([2, 16, 16], [1, 8, 8]);
+    let cpu = Network::from_bytes(MODEL, &burn::tensor::Device::flex()).unwrap();
+    metadata.known_answer = Some(KnownAnswer::compute(&cpu, 9, metadata.window_zyx()).await.unwrap());
+    replace_metadata(MODEL, &metadata).unwrap()
+}
+
+async fn load(device: &str, bytes: &[u8], precision: &str) -> (Engine, Result<JsValue, JsValue>) {
+    let engine = Engine::create(device.to_owned()).await.unwrap();
+    let loaded = engine.load_model(Uint8Array::from(bytes), sha256_hex(bytes), precision.to_owned()).await;
+    (engine, loaded)
+}
+
+#[wasm_bindgen_test]
+async fn both_devices_give_the_known_answer_of_a_whole_window() {
+    let bytes = sealed_model().await;
+    for device in ["webgpu", "cpu"] {
+        for precision in ["f32", "f16"] {
+            let (engine, loaded) = load(device, &bytes, precision).await;
+            loaded.unwrap();
+            engine.check_known_answer().await.unwrap();
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_flipped_weight_and_a_flipped_value_are_refused_although_the_hash_fits() {
+    let bytes = sealed_model().await;
+    // Another exponent in a bias of the head.
+    let bias =
+        SafeTensors::deserialize(&bytes).unwrap().tensor("out.conv.conv.bias").unwrap().data().as_ptr();
+    let mut flipped = bytes.clone();
+    flipped[bias as usize - bytes.as_ptr() as usize + 3] ^= 0x40;
+    let mut metadata = read_metadata(&bytes).unwrap();
+    let known = metadata.known_answer.as_mut().unwrap();
+    known.values[40] = 1.0 - 0.5 * known.values[40];
+    let edited = replace_metadata(&bytes, &metadata).unwrap();
+    for damaged in [flipped, edited] {
+        let (_, refused) = load("webgpu", &damaged, "f32").await;
+        let refused = refused.unwrap_err();
+        assert_eq!(code(&refused), "gpu_wrong");
+        let message = property(&refused, "message").as_string().unwrap();
+        assert!(message.contains("adapter") && message.contains("0.001"), "{message}");
+
+        // The CPU takes the file as it is, and finds the damage when asked.
+        let (engine, loaded) = load("cpu", &damaged, "f32").await;
+        loaded.unwrap();
+        assert_eq!(code(&engine.check_known_answer().await.unwrap_err()), "known_answer");
+    }
+    let empty = Engine::create("cpu".to_owned()).await.unwrap();
+    assert_eq!(code(&empty.check_known_answer().await.unwrap_err()), "no_model");
+}
+
+#[wasm_bindgen_test]
+async fn the_adapter_is_described_before_a_device_is_opened_on_it() {
+    let facts = tu_web::webgpu_adapter().await.unwrap();
+    let engine = Engine::create("webgpu".to_owned()).await.unwrap();
+    assert_eq!(property(&facts, "description").as_string().unwrap(), engine.adapter());
+    assert!(property(&facts, "fallback").as_bool().is_some());
+    let offered = Precision::F16.is_offered_by(&tu_web::webgpu_device().await.unwrap());
+    assert_eq!(engine.offers_f16(), offered);
+    assert!(!Engine::create("cpu".to_owned()).await.unwrap().offers_f16());
 }
 
 #[wasm_bindgen_test]

@@ -22,7 +22,12 @@
 import type { VolumeLayout } from "./axis_mapping.js";
 import type { ModelEntry } from "./manifest.js";
 import type { FragmentPair } from "./options.js";
-import type { DeviceKind, DeviceRequest, Precision } from "./wasm_api.js";
+import type {
+  DeviceKind,
+  DeviceRequest,
+  Precision,
+  PrecisionRequest,
+} from "./wasm_api.js";
 import type { TileGrid, Zyx } from "./zyx.js";
 
 export const SCHEME = "tokenunify";
@@ -52,7 +57,7 @@ export interface SessionParameters {
   readonly grid: TileGrid;
   readonly model: ModelEntry;
   readonly device: DeviceRequest;
-  readonly precision: Precision;
+  readonly precision: PrecisionRequest;
   /** Largest value of the EM data type, 1 for f32. */
   readonly dtypeMax: number;
   readonly summaryFactorsZyx: readonly Zyx[];
@@ -97,6 +102,8 @@ export interface SessionStatus {
   readonly device: DeviceKind | undefined;
   readonly precision: Precision;
   readonly adapter: string;
+  /** Why device or precision are not the fastest ones; empty if they are. */
+  readonly fallback: string;
   /** Bytes of the model received so far. */
   readonly modelBytes: number;
   readonly tiles: TileCounts;
@@ -126,6 +133,7 @@ export const INITIAL_STATUS: SessionStatus = {
   device: undefined,
   precision: "f32",
   adapter: "",
+  fallback: "",
   modelBytes: 0,
   tiles: EMPTY_COUNTS,
   cachedBytes: 0,

@@ -26,6 +26,20 @@ import type {
   ModelInfo,
 } from "./wasm_api.js";
 
+const NO_GPU = "WebGPU is not available in this browser";
+
+/** Why device or precision are not the fastest ones; empty if they are. */
+export function fallbackCause(
+  requested: DeviceRequest,
+  device: DeviceKind,
+  gpuRefused: string,
+  { precision_refused: precisionRefused = "" }: ModelInfo,
+): string {
+  if (device === "webgpu") return precisionRefused;
+  if (requested === "cpu") return "";
+  return gpuRefused === "" ? NO_GPU : gpuRefused;
+}
+
 /** After a device was found: a word if it is not the fast one. */
 export function deviceNotice(
   requested: DeviceRequest,
@@ -34,9 +48,7 @@ export function deviceNotice(
 ): Notice | undefined {
   if (device === "webgpu" || requested === "cpu") return undefined;
   const cause =
-    gpuRefused === ""
-      ? "WebGPU is not available in this browser"
-      : `The GPU is not used: ${gpuRefused}`;
+    gpuRefused === "" ? NO_GPU : `The GPU is not used: ${gpuRefused}`;
   const remedy =
     gpuRefused === ""
       ? " Use a current browser on https:// or localhost, and check its graphics settings."

@@ -18,7 +18,7 @@
  * @file The options of a TokenUnify layer and their JSON form (`source.state`).
  */
 
-import type { DeviceRequest, Precision } from "./wasm_api.js";
+import type { DeviceRequest, PrecisionRequest } from "./wasm_api.js";
 
 /** Two fragments; ids are canonical fragment ids. */
 export type FragmentPair = readonly [a: bigint, b: bigint];
@@ -31,8 +31,8 @@ export interface TokenUnifyOptions {
   /** Tiles in work at the same time. */
   readonly concurrency: number;
   readonly device: DeviceRequest;
-  /** f16 is used where the GPU offers it, f32 elsewhere. */
-  readonly precision: Precision;
+  /** f16 is used where the GPU offers it, f32 elsewhere; auto means f16. */
+  readonly precision: PrecisionRequest;
   /** Fragments that the user has joined. */
   readonly merges: readonly FragmentPair[];
   /** Fragments that the user has told apart. */
@@ -79,7 +79,7 @@ export function parseOptions(json: unknown): TokenUnifyOptions {
     threshold,
     concurrency = DEFAULT_CONCURRENCY,
     device = "auto",
-    precision = "f32",
+    precision = "auto",
     merges,
     splits,
   } = json as Record<string, unknown>;
@@ -102,8 +102,8 @@ export function parseOptions(json: unknown): TokenUnifyOptions {
   if (device !== "auto" && device !== "webgpu" && device !== "cpu") {
     fail("device", device, '"auto", "webgpu" or "cpu"');
   }
-  if (precision !== "f32" && precision !== "f16") {
-    fail("precision", precision, '"f32" or "f16"');
+  if (precision !== "auto" && precision !== "f32" && precision !== "f16") {
+    fail("precision", precision, '"auto", "f32" or "f16"');
   }
   return {
     model,
@@ -127,7 +127,7 @@ export function optionsToJson(
     json["concurrency"] = options.concurrency;
   }
   if (options.device !== "auto") json["device"] = options.device;
-  if (options.precision !== "f32") json["precision"] = options.precision;
+  if (options.precision !== "auto") json["precision"] = options.precision;
   for (const name of ["merges", "splits"] as const) {
     const pairs = options[name];
     if (pairs.length > 0) {

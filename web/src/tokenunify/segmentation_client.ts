@@ -84,6 +84,8 @@ export class SegmentationClient {
   private networkFailures = 0;
   private disposed = false;
   private restartTimer: ReturnType<typeof setTimeout> | undefined;
+  /** A worker has had its model. */
+  private everOpened = false;
   /** Resolves once the current worker has its model. */
   private opened: Promise<OpenAnswer>;
 
@@ -133,9 +135,19 @@ export class SegmentationClient {
         retryable: true,
       });
     };
-    const opened = this.send<"open">({ ...this.openRequest, device });
+    // A worker that was lost while it opened may have met a compiler that does
+    // not know the f16 that its adapter offers.
+    const precision =
+      this.restarts > 0 && !this.everOpened
+        ? "f32"
+        : this.openRequest.precision;
+    const request = { ...this.openRequest, device, precision };
+    const opened = this.send<"open">(request);
     opened.then(
-      (answer) => this.events.onOpened(answer),
+      (answer) => {
+        this.everOpened = true;
+        this.events.onOpened(answer);
+      },
       (error: unknown) => {
         if (
           this.worker !== worker ||

@@ -29,9 +29,11 @@
 
 import { agglomerateWithSplits } from "./agglomeration.js";
 import { ByteLru } from "./byte_lru.js";
+import { chooseDevice, choosePrecision } from "./device_choice.js";
 import { fetchModel } from "./model_download.js";
 import type {
-  DeviceRequest,
+  AdapterFacts,
+  DeviceKind,
   Engine,
   EngineFailure,
   ModelInfo,
@@ -54,8 +56,10 @@ import type {
 } from "./worker_protocol.js";
 import {
   GPU_REFUSALS,
+  GPU_WRONG,
   MODEL_REFUSED,
   NO_DEVICE,
+  NO_WEBGPU,
   WORKER_LOST,
 } from "./worker_protocol.js";
 import type { TileGrid, Zyx } from "./zyx.js";
@@ -162,7 +166,6 @@ async function open(request: OpenRequest): Promise<OpenAnswer> {
   const { engine, info, gpuRefused } = await openEngine(
     wasm,
     request,
-    request.device,
     download,
   );
   const { grid } = request;
@@ -200,35 +203,55 @@ async function open(request: OpenRequest): Promise<OpenAnswer> {
   };
 }
 
-interface OpenEngine {
+interface LoadedEngine {
   readonly engine: Engine;
   readonly info: ModelInfo;
-  readonly gpuRefused: string;
 }
+
+type Download = ReturnType<typeof fetchModel>;
 
 /** With "auto", a GPU that cannot run the model gives way to the CPU. */
 async function openEngine(
   wasm: WasmModule,
   request: OpenRequest,
-  device: DeviceRequest,
-  download: ReturnType<typeof fetchModel>,
-): Promise<OpenEngine> {
-  try {
-    const engine = await createEngine(wasm, device);
+  download: Download,
+): Promise<LoadedEngine & { readonly gpuRefused: string }> {
+  const { device: requested, precision } = request;
+  const adapter = requested === "auto" ? await findAdapter(wasm) : undefined;
+  const { device, gpuRefused } = chooseDevice(requested, adapter);
+  const load = async (on: DeviceKind): Promise<LoadedEngine> => {
+    const engine = await createEngine(wasm, on);
     const { bytes, sha256 } = await download;
-    const info = await engine.load_model(bytes, sha256, request.precision);
-    return { engine, info, gpuRefused: "" };
+    const type = choosePrecision(precision, engine.offers_f16);
+    return { engine, info: await engine.load_model(bytes, sha256, type) };
+  };
+  try {
+    return { ...(await load(device)), gpuRefused };
   } catch (error) {
     const failure = asFailure(error);
-    if (device !== "auto" || !GPU_REFUSALS.includes(failure.code)) throw error;
-    const open = await openEngine(wasm, request, "cpu", download);
-    return { ...open, gpuRefused: failure.message };
+    const mayRunOnCpu = requested === "auto" && device === "webgpu";
+    if (!mayRunOnCpu || !GPU_REFUSALS.includes(failure.code)) throw error;
+    const loaded = await load("cpu");
+    // Either the GPU computes wrong or the file is damaged: the CPU knows.
+    if (failure.code === GPU_WRONG) await loaded.engine.check_known_answer();
+    return { ...loaded, gpuRefused: failure.message };
+  }
+}
+
+async function findAdapter(
+  wasm: WasmModule,
+): Promise<AdapterFacts | undefined> {
+  try {
+    return await wasm.webgpu_adapter();
+  } catch (error) {
+    if (asFailure(error).code === NO_WEBGPU) return undefined;
+    throw error;
   }
 }
 
 async function createEngine(
   wasm: WasmModule,
-  device: DeviceRequest,
+  device: DeviceKind,
 ): Promise<Engine> {
   try {
     return await wasm.Engine.create(device);

@@ -47,6 +47,7 @@ import { ImageReader } from "./image_reader.js";
 import {
   deviceNotice,
   failureNotice,
+  fallbackCause,
   precisionNotice,
   restartNotice,
 } from "./notices.js";
@@ -100,6 +101,7 @@ export class BackendSession extends SharedObjectCounterpart {
     device: undefined,
     precision: "f32",
     adapter: "",
+    fallback: "",
     modelBytes: 0,
     cachedBytes: 0,
     modelThreshold: undefined,
@@ -285,6 +287,7 @@ export class BackendSession extends SharedObjectCounterpart {
             device: kind,
             precision: info.precision,
             adapter,
+            fallback: fallbackCause(device, kind, gpuRefused, info),
             modelThreshold: info.threshold,
           };
           this.note(

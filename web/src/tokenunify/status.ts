@@ -25,7 +25,7 @@ function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;
 }
 
-/** One line: what runs where. */
+/** One line: what runs where, in which type, and why it is not the fastest. */
 export function deviceText(status: SessionStatus): string {
   switch (status.phase) {
     case "starting":
@@ -38,10 +38,12 @@ export function deviceText(status: SessionStatus): string {
       return "Stopped";
     case "ready": {
       const kind = status.device === "webgpu" ? "WebGPU" : "CPU";
-      const device = status.precision === "f16" ? `${kind}, f16` : kind;
-      return status.adapter !== "" && status.adapter !== status.device
-        ? `${device} (${status.adapter})`
-        : device;
+      const adapter =
+        status.adapter !== "" && status.adapter !== status.device
+          ? ` (${status.adapter})`
+          : "";
+      const cause = status.fallback === "" ? "" : `: ${status.fallback}`;
+      return `${kind}, ${status.precision}${adapter}${cause}`;
     }
   }
 }

@@ -35,6 +35,14 @@ export type DeviceRequest = "auto" | "webgpu" | "cpu";
 export type DeviceKind = "webgpu" | "cpu";
 /** The type of volumes within the network. */
 export type Precision = "f32" | "f16";
+export type PrecisionRequest = "auto" | Precision;
+
+/** What the browser tells of its WebGPU adapter. */
+export interface AdapterFacts {
+  readonly description: string;
+  /** The browser itself calls it a stand-in for a GPU. */
+  readonly fallback: boolean;
+}
 
 /** The model file's metadata, as far as this package reads it. */
 export interface ModelInfo {
@@ -56,11 +64,16 @@ export interface ModelInfo {
 export interface Engine {
   readonly backend: DeviceKind;
   readonly adapter: string;
+  /** The device has 16-bit floats. */
+  readonly offers_f16: boolean;
+  /** On WebGPU the network has to give the known answer of its file. */
   load_model(
     bytes: Uint8Array,
     sha256: string,
     precision: Precision,
   ): Promise<ModelInfo>;
+  /** Runs a window; throws {@link EngineFailure} if the answer is missed. */
+  check_known_answer(): Promise<void>;
   /**
    * Affinities of one tile, `[3, z, y, x]` of the tile clipped to the volume.
    * @param data raw values of the part of the tile's window inside the volume
@@ -101,7 +114,9 @@ export interface Segmentation {
 export interface WasmModule {
   /** Fetches and compiles `tu_web_bg.wasm`, found next to the module. */
   default(): Promise<unknown>;
-  readonly Engine: { create(device: DeviceRequest): Promise<Engine> };
+  /** Throws the code `no_webgpu` where there is no adapter. */
+  webgpu_adapter(): Promise<AdapterFacts>;
+  readonly Engine: { create(device: DeviceKind): Promise<Engine> };
   readonly Segmentation: new (options: SegmentationOptions) => Segmentation;
 }
 

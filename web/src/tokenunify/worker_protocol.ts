@@ -27,7 +27,7 @@ import type {
   DeviceRequest,
   EngineFailure,
   ModelInfo,
-  Precision,
+  PrecisionRequest,
 } from "./wasm_api.js";
 import type { TileGrid, Zyx } from "./zyx.js";
 
@@ -35,7 +35,7 @@ export interface OpenRequest {
   readonly type: "open";
   readonly model: ModelEntry;
   readonly device: DeviceRequest;
-  readonly precision: Precision;
+  readonly precision: PrecisionRequest;
   readonly grid: TileGrid;
 }
 
@@ -122,9 +122,14 @@ export const NO_DEVICE = "no_device";
 /** A run of the network failed; a lost device shows itself this way. */
 export const NETWORK_FAILED = "network";
 
-/** The GPU cannot be used for this model, but the CPU can. */
+/** The browser has no adapter. */
+export const NO_WEBGPU = "no_webgpu";
+/** The network misses its known answer on the GPU. */
+export const GPU_WRONG = "gpu_wrong";
+
+/** The GPU cannot be used for this model, but the CPU may. */
 export const GPU_REFUSALS: readonly string[] = [
   "device",
-  "gpu_wrong",
+  GPU_WRONG,
   "tile_too_large",
 ];

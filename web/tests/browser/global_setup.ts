@@ -32,7 +32,7 @@ import {
 import os from "node:os";
 import path from "node:path";
 import { writeZarr } from "../zarr_files.js";
-import { withSmallTiles } from "./model_file.js";
+import { describeModel, writeWithSmallTiles } from "./model_file.js";
 
 /** Two tiles deep, so that segments cross tile borders along every axis. */
 export const VOLUME_ZYX = [16, 160, 192] as const;
@@ -100,8 +100,18 @@ export default function globalSetup(): () => void {
   mkdirSync(path.join(folder, "models"));
   mkdirSync(path.join(folder, "plugin-manifest"));
 
+  const named = process.env["TU_TRAIN"];
+  const train = named !== undefined && existsSync(named) ? named : undefined;
   const modelPath = path.join(folder, "models/small.safetensors");
-  const model = withSmallTiles(modelFile(site), modelPath);
+  if (train === undefined) {
+    writeWithSmallTiles(modelFile(site), modelPath);
+  } else {
+    const plain = path.join(folder, "plain.safetensors");
+    writeWithSmallTiles(modelFile(site), plain);
+    const seal = ["known-answer", "--model", plain, "--out", modelPath];
+    execFileSync(train, seal, { stdio: "inherit" });
+  }
+  const model = describeModel(modelPath);
   writeFileSync(
     path.join(folder, "plugin-manifest/manifest.json"),
     JSON.stringify({
@@ -125,8 +135,7 @@ export default function globalSetup(): () => void {
   );
 
   const data = path.join(folder, "data");
-  const train = process.env["TU_TRAIN"];
-  if (train === undefined || !existsSync(train)) {
+  if (train === undefined) {
     console.log(
       "SKIPPED the comparison with tu-train: set TU_TRAIN to the binary.",
     );

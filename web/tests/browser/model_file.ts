@@ -33,20 +33,31 @@ export interface TestModel {
 export const TILE_ZYX = [8, 32, 32] as const;
 export const HALO_ZYX = [2, 8, 8] as const;
 
-/** Copies a model file, changing tile and halo in its metadata. */
-export function withSmallTiles(from: string, to: string): TestModel {
-  const file = readFileSync(from);
-  const headLength = Number(file.readBigUInt64LE(0));
-  const head = JSON.parse(
-    file.subarray(8, 8 + headLength).toString("utf8"),
-  ) as { __metadata__: { tokenunify: string } };
-  const metadata = JSON.parse(head.__metadata__.tokenunify) as {
-    tile_zyx: readonly number[];
-    halo_zyx: readonly number[];
-    voxel_nm_zyx: [number, number, number];
-  };
-  metadata.tile_zyx = TILE_ZYX;
-  metadata.halo_zyx = HALO_ZYX;
+interface Metadata {
+  tile_zyx: readonly number[];
+  halo_zyx: readonly number[];
+  voxel_nm_zyx: [number, number, number];
+  known_answer?: { values: number[] };
+}
+
+type Head = { __metadata__: { tokenunify: string } } & Record<
+  string,
+  { data_offsets: [begin: number, end: number] }
+>;
+
+function split(file: Buffer): { head: Head; tensors: Buffer } {
+  const length = Number(file.readBigUInt64LE(0));
+  const head = JSON.parse(file.subarray(8, 8 + length).toString("utf8"));
+  return { head: head as Head, tensors: file.subarray(8 + length) };
+}
+
+function withMetadata(
+  file: Buffer,
+  change: (metadata: Metadata) => void,
+): Buffer {
+  const { head, tensors } = split(file);
+  const metadata = JSON.parse(head.__metadata__.tokenunify) as Metadata;
+  change(metadata);
   head.__metadata__.tokenunify = JSON.stringify(metadata);
   let text = JSON.stringify(head);
   // The tensors behind the header stay aligned to 8 bytes.
@@ -54,13 +65,52 @@ export function withSmallTiles(from: string, to: string): TestModel {
   const newHead = Buffer.from(text, "utf8");
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(newHead.length));
-  const out = Buffer.concat([length, newHead, file.subarray(8 + headLength)]);
-  writeFileSync(to, out);
+  return Buffer.concat([length, newHead, tensors]);
+}
+
+/** Copies a model file, changing tile and halo in its metadata. */
+export function writeWithSmallTiles(from: string, to: string): void {
+  const small = withMetadata(readFileSync(from), (metadata) => {
+    metadata.tile_zyx = TILE_ZYX;
+    metadata.halo_zyx = HALO_ZYX;
+    // It is that of another window.
+    delete metadata.known_answer;
+  });
+  writeFileSync(to, small);
+}
+
+/** What the manifest says of a model file. */
+export function describeModel(path: string): TestModel {
+  const file = readFileSync(path);
+  const { head } = split(file);
+  const metadata = JSON.parse(head.__metadata__.tokenunify) as Metadata;
   return {
-    sha256: createHash("sha256").update(out).digest("hex"),
-    bytes: out.length,
+    sha256: sha256(file),
+    bytes: file.length,
     tileZyx: TILE_ZYX,
     haloZyx: HALO_ZYX,
     voxelNmZyx: metadata.voxel_nm_zyx,
   };
+}
+
+export const sha256 = (file: Buffer): string =>
+  createHash("sha256").update(file).digest("hex");
+
+/** The model with another exponent in a bias of its last layer. */
+export function withFlippedWeight(file: Buffer): Buffer {
+  const { head, tensors } = split(file);
+  const bias = head["out.conv.conv.bias"];
+  if (bias === undefined) throw new Error("The model has no head.");
+  const flipped = Buffer.from(file);
+  const byte = file.length - tensors.length + bias.data_offsets[0] + 3;
+  flipped[byte] = (flipped[byte] ?? 0) ^ 0x40;
+  return flipped;
+}
+
+/** The model with another value in its known answer. */
+export function withFlippedAnswer(file: Buffer): Buffer {
+  return withMetadata(file, ({ known_answer: known }) => {
+    if (known === undefined) throw new Error("There is no known answer.");
+    known.values[3] = 1 - (known.values[3] ?? 0) / 2;
+  });
 }

@@ -72,6 +72,7 @@ describe("layer options", () => {
     [{ threshold: "0.5" }, /"threshold"/],
     [{ threshold: Number.NaN }, /"threshold"/],
     [{ concurrency: 2.5 }, /"concurrency"/],
+    [{ precision: "bf16" }, /"auto", "f32" or "f16"/],
     [{ merges: [["1"]] }, /a pair of ids/],
     [{ merges: [["1", 2]] }, /a fragment id/],
     [{ splits: [["0", "5"]] }, /a fragment id/],

@@ -18,9 +18,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { WorkerPort } from "../../src/tokenunify/segmentation_client.js";
 import { SegmentationClient } from "../../src/tokenunify/segmentation_client.js";
 import type { ModelEntry } from "../../src/tokenunify/manifest.js";
+import type { PrecisionRequest } from "../../src/tokenunify/wasm_api.js";
 import type {
   FromWorker,
   OpenAnswer,
+  OpenRequest,
   ToWorker,
 } from "../../src/tokenunify/worker_protocol.js";
 
@@ -45,9 +47,15 @@ class ScriptedWorker implements WorkerPort {
     return last !== undefined && "job" in last ? last.job : -1;
   }
   get device(): string | undefined {
+    return this.openRequest?.device;
+  }
+  get precision(): string | undefined {
+    return this.openRequest?.precision;
+  }
+  private get openRequest(): OpenRequest | undefined {
     const [first] = this.received;
     return first?.kind === "request" && first.request.type === "open"
-      ? first.request.device
+      ? first.request
       : undefined;
   }
   open(): void {
@@ -67,7 +75,7 @@ const GRID = {
   haloZyx: [0, 0, 0],
 } as const;
 
-function start() {
+function start(precision: PrecisionRequest = "f32") {
   const workers: ScriptedWorker[] = [];
   const events = {
     onOpened: vi.fn(),
@@ -80,7 +88,7 @@ function start() {
       type: "open",
       model: MODEL,
       device: "auto",
-      precision: "f32",
+      precision,
       grid: GRID,
     },
     events,
@@ -169,6 +177,20 @@ describe("SegmentationClient", () => {
     expect(workers.length).toBe(3);
     expect(events.onFailed).toHaveBeenCalledOnce();
     await expect(recall()).rejects.toThrow("worker_lost");
+  });
+
+  it("a worker lost while it opens is started again in f32, a later one as it was", async () => {
+    const early = start("auto");
+    early.workers[0]!.fail("worker_lost");
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(early.workers.map((w) => w.precision)).toEqual(["auto", "f32"]);
+
+    const late = start("auto");
+    late.workers[0]!.open();
+    await settle();
+    late.workers[0]!.onerror?.({ message: "device lost" } as ErrorEvent);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(late.workers.map((w) => w.precision)).toEqual(["auto", "auto"]);
   });
 
   it("a model that cannot be loaded is reported once and fails every request", async () => {

@@ -30,7 +30,7 @@ describe("parseOptionQuery", () => {
         threshold: undefined,
         concurrency: 2,
         device: "auto",
-        precision: "f32",
+        precision: "auto",
         merges: [],
         splits: [],
       });

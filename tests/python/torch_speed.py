@@ -118,34 +118,32 @@ def theirs(item, device, channels_last=False, compiled=False):
     return least(work, device)
 
 
-def variants(device, scan):
-    """What PyTorch offers there, by name, in order of worth."""
-    offered = {"eager": {}}
-    if device == "cuda":
-        offered["channels last"] = {"channels_last": True}
-        if scan == "none":
-            offered["compiled"] = {"compiled": True}
-            offered["compiled, channels last"] = {"compiled": True, "channels_last": True}
-    return offered
+SCANS = {"none": without_scan, "reference": reference.scan_blocked}
+# Scan, name and options of what is timed of each item: at once for every item, and then what takes long to begin.
+QUICK = [("none", "eager", {}), ("reference", "eager", {})]
+QUICK_ON_GPU = [("none", "channels last", {"channels_last": True}), ("reference", "channels last", {"channels_last": True})]
+COMPILED = [
+    ("none", "compiled", {"compiled": True}),
+    ("none", "compiled, channels last", {"compiled": True, "channels_last": True}),
+]
 
 
-def measurements(item, device, until):
+def measurements(item, device, variants, until):
     """Yields what was measured, one by one; what fails is said and does not stop the rest."""
-    scans = {"none": without_scan, "reference": reference.scan_blocked}
-    for scan, function in scans.items():
-        reference.selective_scan = in_f32(function, device)
-        for variant, options in variants(device, scan).items():
-            if time.monotonic() > until:
-                return
-            found = {"item": item.text, "scan": scan, "variant": variant}
-            try:
-                found["seconds"] = theirs(item, device, **options)
-            except Exception as error:  # noqa: BLE001 - memory, a compiler that is missing, an operation without a kernel
-                found["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            if device == "cuda":
-                torch.cuda.empty_cache()
-                torch._dynamo.reset() if "compiled" in options else None
-            yield found
+    for scan, variant, options in variants:
+        if time.monotonic() > until:
+            return
+        reference.selective_scan = in_f32(SCANS[scan], device)
+        found = {"item": item.text, "scan": scan, "variant": variant}
+        try:
+            found["seconds"] = theirs(item, device, **options)
+        except Exception as error:  # noqa: BLE001 - memory, a compiler that is missing, an operation without a kernel
+            found["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        if "compiled" in options:
+            torch._dynamo.reset()
+        yield found
 
 
 def ours(items, threads, device):
@@ -183,32 +181,43 @@ def main():
     else:
         print(f"{where}, PyTorch {torch.__version__}, batch 1; seconds")
         print(f"{'':28}   ours  PyTorch, reference scan  ratio  PyTorch without scan  ratio")
-    failed = False
-    for item in map(Item, options.items):
-        if time.monotonic() > until:
-            print(f"{item.text}: left out, {options.budget:.0f} s are over", file=sys.stderr)
-            continue
-        # ours before and after, so that a disturbance of one moment does not decide
-        own = [] if options.theirs else [ours([item.text], options.threads, options.device)[item.text]]
-        found = []
-        for measurement in measurements(item, options.device, until):
-            found.append(measurement)
-            if options.json:
-                print(json.dumps(measurement), flush=True)
-        failed |= not any("seconds" in f for f in found)
+    phases = [QUICK] if options.device == "cpu" else [QUICK + QUICK_ON_GPU, COMPILED]
+    items = list(map(Item, options.items))
+    found = {item.text: [] for item in items}
+    own = {item.text: [] for item in items}
+
+    def time_ours(item):
         if not options.theirs:
-            own.append(ours([item.text], options.threads, options.device)[item.text])
-            if options.json:
-                print(json.dumps({"item": item.text, "ours": min(own)}), flush=True)
-        if not options.json:
-            whole, rest = best(found, "reference"), best(found, "none")
-            least_own = min(own, default=float("nan"))
-            print(
-                f"{item.text:28} {least_own:6.4f}  {whole['seconds']:23.4f}  {least_own / whole['seconds']:5.2f}  "
-                f"{rest['seconds']:20.4f}  {least_own / rest['seconds']:5.2f}  {rest['variant']}",
-                flush=True,
-            )
-    sys.exit(1 if failed else 0)
+            own[item.text].append(ours([item.text], options.threads, options.device)[item.text])
+
+    for phase, variants in enumerate(phases):
+        for item in items:
+            if time.monotonic() > until:
+                print(f"{item.text}: left out, {options.budget:.0f} s are over", file=sys.stderr)
+                continue
+            # ours before and after, so that a disturbance of one moment does not decide
+            time_ours(item)
+            for measurement in measurements(item, options.device, variants, until):
+                found[item.text].append(measurement)
+                if options.json:
+                    print(json.dumps(measurement), flush=True)
+            time_ours(item)
+            if phase + 1 == len(phases) and not options.json:
+                print_row(item, min(own[item.text], default=float("nan")), found[item.text])
+    if options.json and not options.theirs:
+        for item in items:
+            print(json.dumps({"item": item.text, "ours": min(own[item.text], default=None)}), flush=True)
+    sys.exit(0 if all(any("seconds" in f for f in timed) for timed in found.values()) else 1)
+
+
+def print_row(item, own, found):
+    """A line of the table."""
+    whole, rest = best(found, "reference"), best(found, "none")
+    print(
+        f"{item.text:28} {own:6.4f}  {whole['seconds']:23.4f}  {own / whole['seconds']:5.2f}  "
+        f"{rest['seconds']:20.4f}  {own / rest['seconds']:5.2f}  {rest['variant']}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ fn what_running_needs() -> String {
         found("libcuda.so.1", "it comes with the driver"),
         found("libnvrtc.so", "the CUDA toolkit or `pip install nvidia-cuda-nvrtc` has it: add its folder to LD_LIBRARY_PATH"),
         headers.map_or_else(
-            || "not found here; the CUDA toolkit or `pip install nvidia-cuda-runtime nvidia-cuda-cccl` has them".to_owned(),
+            || "not found here; the CUDA toolkit or `pip install nvidia-cuda-runtime nvidia-cuda-crt nvidia-cuda-cccl` has them".to_owned(),
             |folder| folder.display().to_string()
         )
     )

@@ -63,7 +63,7 @@ pub(crate) fn step(item: &Item, device: &Device) -> Result<Seconds, Failure> {
         let logits = model.forward_logits(t.input);
         let loss: Tensor<1> =
             loss_of_logits(LossKind::WeightedMse, logits, t.affinities, t.weights, t.normaliser);
-        let mut gradients = loss.clone().backward();
+        let mut gradients = loss.backward();
         let named = NamedGradients::take(&model, &mut gradients);
         let norm = named.norm()?;
         model = optimiser.step(model.clone(), named, norm, 1e-4);

@@ -232,7 +232,7 @@ fn archive(folder: &Path, target: &Path, smallest: bool) -> Result<()> {
     pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-cf"]).arg(&tar);
     shell::run(pack.arg("-C").arg(folder).arg("."))?;
     // Programs that share most of their code lie a hundred megabytes apart: the dictionary reaches that far.
-    let level = if smallest { "--lzma2=preset=9e,dict=512MiB" } else { "--lzma2=preset=4" };
+    let level = if smallest { "--lzma2=preset=9e,dict=256MiB" } else { "--lzma2=preset=4" };
     shell::run(Command::new("xz").args(["--force", "--threads=1", level]).arg(&tar))?;
     std::fs::rename(tar.with_extension("tar.xz"), target)
         .with_context(|| format!("cannot write {}", target.display()))

@@ -62,17 +62,26 @@ impl Conv {
 
     /// `[B, in, D, H, W]` to `[B, out, D', H', W']`.
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        self.convolve(x, self.bias.as_ref())
+    }
+
+    /// As [`Self::forward`], without the bias: for what instance normalisation follows, which takes a channel's mean away.
+    pub fn forward_without_bias(&self, x: Tensor<5>) -> Tensor<5> {
+        self.convolve(x, None)
+    }
+
+    fn convolve(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let [_, _, kz, ky, kx] = self.weight.dims();
         let unpadded = self.padding_zyx == [0; 3];
         if unpadded && self.stride_zyx == [1; 3] && [kz, ky, kx] == [1; 3] {
-            return self.product(x);
+            return self.product(x, bias);
         }
         let [_, _, _, h, w] = x.dims();
         if unpadded && kz == 1 && self.stride_zyx == [1, ky, kx] && h % ky == 0 && w % kx == 0 {
-            return self.patches(x);
+            return self.patches(x, bias);
         }
         let weight = self.weight.val().cast(x.dtype());
-        let bias = self.bias.as_ref().map(|bias| bias.val().cast(x.dtype()));
+        let bias = bias.map(|bias| bias.val().cast(x.dtype()));
         let kept = [kz, ky, kx].iter().zip(&self.padding_zyx).all(|(k, p)| k % 2 == 1 && *p == k / 2);
         if kept && self.stride_zyx == [1; 3] {
             let y = conv_same(x, weight);
@@ -86,17 +95,17 @@ impl Conv {
     }
 
     /// `W [out, in·k] · x [B, in·k, voxels]`, and the bias.
-    fn product(&self, x: Tensor<5>) -> Tensor<5> {
+    fn product(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let [out, ..] = self.weight.dims();
         let weight = self.weight.val().cast(x.dtype()).reshape([out, c]);
-        let bias = self.bias.as_ref().map(|bias| bias.val().cast(x.dtype()));
+        let bias = bias.map(|bias| bias.val().cast(x.dtype()));
         let x = x.reshape([b, c, d * h * w]);
         project(x, weight, bias, Layout::Volume, Layout::Volume).reshape([b, out, d, h, w])
     }
 
     /// Gathers each (1, ky, kx) patch into the channel axis, then multiplies.
-    fn patches(&self, x: Tensor<5>) -> Tensor<5> {
+    fn patches(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let [_, _, _, ky, kx] = self.weight.dims();
         let (h, w) = (h / ky, w / kx);
@@ -107,6 +116,6 @@ impl Conv {
             h,
             w,
         ]);
-        self.product(gathered)
+        self.product(gathered, bias)
     }
 }

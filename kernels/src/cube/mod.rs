@@ -20,9 +20,11 @@ mod carry;
 pub(crate) mod forward;
 mod gradients;
 pub(crate) mod launch;
+mod observe;
 pub(crate) mod sums;
 
 pub use launch::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES, launches};
+pub use observe::{Launched, observe};
 
 /// Channels of a cube in the backward pass, and columns of a cube in sums.
 const LANES: usize = 16;

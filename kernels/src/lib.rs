@@ -50,7 +50,7 @@ pub mod scan;
 pub mod selfcheck;
 
 pub use causal_conv::causal_conv_silu;
-pub use conv::conv_same;
+pub use conv::{PackedWeight, conv_same, conv_same_packed};
 pub use gate::gated_direction_sum;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm_tokens;

@@ -48,7 +48,7 @@ pub struct Network {
 impl Network {
     /// Wraps a network that lives on `device`.
     pub fn new(model: EmMamba, metadata: ModelMetadata, device: &Device) -> Self {
-        Self { model, metadata, device: device.clone() }
+        Self { model: model.prepared(), metadata, device: device.clone() }
     }
 
     /// Loads a model file onto `device`.

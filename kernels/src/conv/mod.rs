@@ -18,6 +18,7 @@ pub mod cube;
 mod flex;
 #[cfg(feature = "flex")]
 mod lanes;
+mod packed;
 #[cfg(feature = "flex")]
 mod patches;
 mod shape;
@@ -27,6 +28,7 @@ mod vector;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+pub use packed::{PackedConvBackend, PackedWeight, conv_same_packed};
 pub use shape::ConvShape;
 
 /// Which convolution a Cube device runs.  The CPU has one.

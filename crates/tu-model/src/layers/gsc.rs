@@ -39,6 +39,12 @@ impl GatedSpatialConv {
         }
     }
 
+    /// For inference.
+    pub fn prepare(&mut self) {
+        self.proj.prepare();
+        self.proj2.prepare();
+    }
+
     /// Keeps the shape.
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let unit = |conv: &Conv, x| rectified_instance_norm(conv.forward_without_bias(x), None, 0.0);

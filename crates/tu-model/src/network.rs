@@ -124,6 +124,7 @@ impl EmMamba {
     #[must_use]
     pub fn prepared(mut self) -> Self {
         self.vit.gscs.iter_mut().for_each(GatedSpatialConv::prepare);
+        self.vit.stages.iter_mut().flatten().for_each(MambaLayer::prepare);
         for block in [
             &mut self.encoder1,
             &mut self.encoder2,

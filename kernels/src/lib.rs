@@ -4,7 +4,7 @@
 //! with `N` states:
 //!
 //! ```text
-//! Δ_t     = softplus(delta_t)
+//! Δ_t     = softplus(W δ_t + b),     A = −exp(A_log)
 //! h_t[n]  = exp(Δ_t A[e,n]) h_{t-1}[n] + Δ_t u_t B_t[n],      h_0 = 0
 //! y_t     = Σ_n C_t[n] h_t[n] + D[e] u_t
 //! ```
@@ -19,8 +19,9 @@
 //!
 //! The other operations have modules of their own, built alike: [`layer_norm`] turns a volume into tokens,
 //! [`causal_conv`] feeds a scan, [`gate`] joins the directions, [`conv`] and [`norm`] are those of the convolutional blocks,
-//! [`projection`] maps channels in both, and [`gelu`](mod@gelu) is the activation between two such maps. Behind the network,
-//! [`quantise`](mod@quantise) turns its output into bins, and [`adamw`](mod@adamw) trains its parameters.
+//! [`projection`] maps channels in both, and [`gelu`](mod@gelu) is the activation between two such maps. [`three_orders`] has
+//! what surrounds the scans for all directions of a block at once. Behind the network, [`quantise`](mod@quantise) turns its
+//! output into bins, and [`adamw`](mod@adamw) trains its parameters.
 //!
 //! [`mod@reference`] is the scan's mathematics in f64, written for clarity; the tests compare everything with it.
 
@@ -51,9 +52,10 @@ pub mod reference;
 pub mod scan;
 #[cfg(all(feature = "flex", feature = "autodiff"))]
 pub mod selfcheck;
+pub mod three_orders;
 
 pub use causal_conv::causal_conv_silu;
-pub use conv::conv_same;
+pub use conv::{PackedWeight, conv_same, conv_same_packed};
 pub use gate::gated_direction_sum;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm_tokens;

@@ -7,8 +7,9 @@
 //! ∂C_t[n]  = Σ_e ḡ_t h_t[n]                 ∂B_t[n] = Σ_e G_t[n] Δ_t u_t
 //! ∂u_t     = Δ_t Σ_n G_t[n] B_t[n] + D ḡ_t  ∂D      = Σ_t ḡ_t u_t
 //! ∂Δ_t     = u_t Σ_n G_t[n] B_t[n] + Σ_n G_t[n] a_t[n] h_{t-1}[n] A[n]
-//! ∂A[n]    = Σ_t G_t[n] a_t[n] h_{t-1}[n] Δ_t
-//! ∂delta_t = ∂Δ_t · sigmoid(delta_t)
+//! ∂A[n]    = Σ_t G_t[n] a_t[n] h_{t-1}[n] Δ_t             ∂A_log = A ∂A
+//! s_t      = ∂Δ_t · sigmoid(W δ_t + b)
+//! ∂δ_t     = Σ_e Wᵀ s_t                     ∂W      = Σ_t s_t δ_tᵀ       ∂b = Σ_t s_t
 //! ```
 
 use crate::scan::{ScanGradients, ScanShape};
@@ -20,16 +21,49 @@ pub struct ScanInputs {
     pub shape: ScanShape,
     /// `[B, L, E]`
     pub u: Vec<f64>,
-    /// `[B, L, E]`, before softplus
-    pub delta: Vec<f64>,
-    /// `[E, N]`
-    pub a: Vec<f64>,
-    /// `[B, L, N]`
-    pub b: Vec<f64>,
-    /// `[B, L, N]`
-    pub c: Vec<f64>,
-    /// `[E]`
+    /// `[B, L, R + 2N]`: δ, B, C
+    pub projected: Vec<f64>,
+    /// `[G·E, R]`
+    pub step_weight: Vec<f64>,
+    /// `[G·E]`
+    pub step_bias: Vec<f64>,
+    /// `[G·E, N]`
+    pub a_log: Vec<f64>,
+    /// `[G·E]`
     pub d: Vec<f64>,
+}
+
+/// What a token is to one channel.
+struct Token<'a> {
+    /// Before softplus.
+    raw_step: f64,
+    u: f64,
+    /// δ, `[R]`
+    low: &'a [f64],
+    b: &'a [f64],
+    c: &'a [f64],
+}
+
+impl ScanInputs {
+    /// The row of parameters of a channel in a sequence.
+    fn parameters(&self, sequence: usize, e: usize) -> usize {
+        sequence / (self.shape.batch / self.shape.groups) * self.shape.channels + e
+    }
+
+    fn rates(&self, row: usize) -> Vec<f64> {
+        let states = self.shape.states;
+        self.a_log[row * states..][..states].iter().map(|a| -a.exp()).collect()
+    }
+
+    fn token(&self, token: usize, e: usize, row: usize) -> Token<'_> {
+        let ScanShape { channels, states, rank, .. } = self.shape;
+        let (low, states_of) =
+            self.projected[token * self.shape.width()..][..self.shape.width()].split_at(rank);
+        let (b, c) = states_of.split_at(states);
+        let weight = &self.step_weight[row * rank..][..rank];
+        let raw_step = self.step_bias[row] + weight.iter().zip(low).map(|(w, l)| w * l).sum::<f64>();
+        Token { raw_step, u: self.u[token * channels + e], low, b, c }
+    }
 }
 
 /// `ln(1 + exp(x))` without overflow.
@@ -44,21 +78,22 @@ pub fn sigmoid(x: f64) -> f64 {
 
 /// The scan's output `[B, L, E]`.
 pub fn selective_scan_f64(inputs: &ScanInputs) -> Vec<f64> {
-    let ScanShape { batch, length, channels, states } = inputs.shape;
+    let ScanShape { batch, length, channels, states, .. } = inputs.shape;
     let mut y = vec![0.0; inputs.shape.tokens_by_channels()];
     for sequence in 0..batch {
         for e in 0..channels {
+            let row = inputs.parameters(sequence, e);
+            let rates = inputs.rates(row);
             let mut h = vec![0.0; states];
             for token in sequence * length..(sequence + 1) * length {
-                let at = token * channels + e;
-                let step = softplus(inputs.delta[at]);
-                let mut sum = inputs.d[e] * inputs.u[at];
+                let Token { raw_step, u, b, c, .. } = inputs.token(token, e, row);
+                let step = softplus(raw_step);
+                let mut sum = inputs.d[row] * u;
                 for (n, h) in h.iter_mut().enumerate() {
-                    let decay = (step * inputs.a[e * states + n]).exp();
-                    *h = decay * *h + step * inputs.u[at] * inputs.b[token * states + n];
-                    sum += inputs.c[token * states + n] * *h;
+                    *h = (step * rates[n]).exp() * *h + step * u * b[n];
+                    sum += c[n] * *h;
                 }
-                y[at] = sum;
+                y[token * channels + e] = sum;
             }
         }
     }
@@ -67,50 +102,56 @@ pub fn selective_scan_f64(inputs: &ScanInputs) -> Vec<f64> {
 
 /// Gradients of `Σ y ⊙ y_grad` with respect to all inputs; `y_grad` is `[B, L, E]`.
 pub fn selective_scan_gradients_f64(inputs: &ScanInputs, y_grad: &[f64]) -> ScanGradients<Vec<f64>> {
-    let ScanShape { batch, length, channels, states } = inputs.shape;
+    let ScanShape { batch, length, channels, states, rank, .. } = inputs.shape;
+    let width = inputs.shape.width();
     let mut out = ScanGradients {
         u: vec![0.0; inputs.u.len()],
-        delta: vec![0.0; inputs.delta.len()],
-        a: vec![0.0; inputs.a.len()],
-        b: vec![0.0; inputs.b.len()],
-        c: vec![0.0; inputs.c.len()],
+        projected: vec![0.0; inputs.projected.len()],
+        step_weight: vec![0.0; inputs.step_weight.len()],
+        step_bias: vec![0.0; inputs.step_bias.len()],
+        a_log: vec![0.0; inputs.a_log.len()],
         d: vec![0.0; inputs.d.len()],
     };
     for sequence in 0..batch {
         for e in 0..channels {
-            let a = &inputs.a[e * states..(e + 1) * states];
+            let row = inputs.parameters(sequence, e);
+            let rates = inputs.rates(row);
             // history[t] is the state before token t
             let mut history = vec![0.0; (length + 1) * states];
             for t in 0..length {
-                let token = sequence * length + t;
-                let at = token * channels + e;
-                let step = softplus(inputs.delta[at]);
+                let Token { raw_step, u, b, .. } = inputs.token(sequence * length + t, e, row);
+                let step = softplus(raw_step);
                 for n in 0..states {
-                    history[(t + 1) * states + n] = (step * a[n]).exp() * history[t * states + n]
-                        + step * inputs.u[at] * inputs.b[token * states + n];
+                    history[(t + 1) * states + n] =
+                        (step * rates[n]).exp() * history[t * states + n] + step * u * b[n];
                 }
             }
             let mut later = vec![0.0; states]; // a_{t+1} G_{t+1}
             for t in (0..length).rev() {
                 let token = sequence * length + t;
                 let at = token * channels + e;
-                let step = softplus(inputs.delta[at]);
-                let (u, g) = (inputs.u[at], y_grad[at]);
+                let Token { raw_step, u, low, b, c } = inputs.token(token, e, row);
+                let (step, g) = (softplus(raw_step), y_grad[at]);
+                let projected = &mut out.projected[token * width..][..width];
                 let (mut drive, mut decayed) = (0.0, 0.0);
                 for n in 0..states {
-                    let (b, c) = (inputs.b[token * states + n], inputs.c[token * states + n]);
-                    let grad_h = c * g + later[n];
-                    later[n] = (step * a[n]).exp() * grad_h;
+                    let grad_h = c[n] * g + later[n];
+                    later[n] = (step * rates[n]).exp() * grad_h;
                     let through_decay = later[n] * history[t * states + n];
-                    drive += grad_h * b;
-                    decayed += through_decay * a[n];
-                    out.a[e * states + n] += through_decay * step;
-                    out.b[token * states + n] += grad_h * step * u;
-                    out.c[token * states + n] += g * history[(t + 1) * states + n];
+                    drive += grad_h * b[n];
+                    decayed += through_decay * rates[n];
+                    out.a_log[row * states + n] += through_decay * step * rates[n];
+                    projected[rank + n] += grad_h * step * u;
+                    projected[rank + states + n] += g * history[(t + 1) * states + n];
                 }
-                out.u[at] = step * drive + inputs.d[e] * g;
-                out.delta[at] = (u * drive + decayed) * sigmoid(inputs.delta[at]);
-                out.d[e] += g * u;
+                out.u[at] = step * drive + inputs.d[row] * g;
+                out.d[row] += g * u;
+                let step_grad = (u * drive + decayed) * sigmoid(raw_step);
+                out.step_bias[row] += step_grad;
+                for r in 0..rank {
+                    out.step_weight[row * rank + r] += step_grad * low[r];
+                    projected[r] += step_grad * inputs.step_weight[row * rank + r];
+                }
             }
         }
     }

@@ -7,40 +7,21 @@
     not(target_arch = "wasm32")
 ))]
 mod common;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use burn::backend::{BackendTensor, DispatchTensorKind};
 use burn::tensor::{Device, Tensor, read_sync};
 use common::adamw::{AdamwCase, adamw_cases};
 use common::adapter::{adapter, is_cpu, poison};
 use common::{error, tensor, uniform, values};
-use cubecl::logging::{LaunchObservation, LaunchObserver};
 use tu_kernels::adamw::cube::{adamw_launches, square_sums_launches, weighted_sums_launches};
 use tu_kernels::adamw::{adamw, square_sums, weighted_sums};
-use tu_kernels::cube::launches;
-
-/// Counts every kernel, whoever launches it.
-#[derive(Default)]
-struct Counter(AtomicU64);
-
-impl LaunchObserver for Counter {
-    fn launched(&self, _kernel: &'static str) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use tu_kernels::cube::{launches, observe};
 
 /// A result, and the launches that it took.
 fn counted<R>(f: impl FnOnce() -> R) -> (R, usize) {
-    let counter = Arc::new(Counter::default());
     let before = launches();
-    let result = {
-        let _observing = LaunchObservation::new(counter.clone());
-        f()
-    };
-    let all = counter.0.load(Ordering::Relaxed);
-    assert_eq!(all, launches() - before, "every launch is this crate's own");
-    (result, all as usize)
+    let (result, launched) = observe(f);
+    assert_eq!(launched.total(), launches() - before, "every launch is this crate's own");
+    (result, launched.total() as usize)
 }
 
 /// Buffers that the adapter binds.

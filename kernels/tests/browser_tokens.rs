@@ -7,6 +7,7 @@ mod common;
 use burn::tensor::Device;
 use common::gelu::gelu_cases;
 use common::projection::projection_cases;
+use common::three_orders::check_three_orders;
 use common::tokens::{check, conv_cases, gate_cases, norm_cases};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
@@ -16,6 +17,7 @@ async fn check_all(device: &Device) {
     for case in conv_cases() {
         check(&case, device, 1e-5).await;
     }
+    check_three_orders(device, 1e-5).await;
     for case in gate_cases() {
         check(&case, device, 1e-5).await;
     }

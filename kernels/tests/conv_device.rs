@@ -10,9 +10,9 @@ use burn::tensor::{Device, read_sync};
 use common::adapter::{adapter, launches_on, limit_of_products, offered, poison};
 use common::convolution::{ConvInputs, ConvResult, conv_shape, conv_shapes};
 use common::{HALF_TYPES, error, tensor, values};
-use tu_kernels::conv::cube::{VALUE_LAUNCHES, WEIGHT_GRADIENT_LAUNCHES};
-use tu_kernels::conv::{ConvAlgorithm, conv_same_with};
-use tu_kernels::cube::launches;
+use tu_kernels::conv::cube::{PACKED_LAUNCHES, VALUE_LAUNCHES, WEIGHT_GRADIENT_LAUNCHES};
+use tu_kernels::conv::{ConvAlgorithm, PackedWeight, conv_same_packed, conv_same_with};
+use tu_kernels::cube::{launches, observe};
 
 const TILED: ConvAlgorithm = ConvAlgorithm::Tiled;
 /// Launches of values and gradients.
@@ -66,6 +66,67 @@ fn launches_are_two_for_each_of_values_and_gradients_and_two_runs_are_equal_in_e
         };
         assert!(bits() == bits(), "{shape:?}");
     }
+}
+
+/// One packing serves volumes of every size, in one launch, with the bits of a convolution that packs for itself.
+#[test]
+fn weights_packed_once_serve_every_size() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    for (channels, kernel) in [
+        ([1, 1], [1, 3, 3]),
+        ([24, 40], [1, 5, 5]),
+        ([8, 8], [3, 3, 3]),
+        ([13, 64], [3, 3, 3]),
+        ([5, 3], [1, 15, 15]),
+    ] {
+        let [input, output] = channels;
+        let weight = |inputs: &ConvInputs| {
+            tensor::<5>(&inputs.w, [output, input, kernel[0], kernel[1], kernel[2]], &device)
+        };
+        let first = ConvInputs::new(conv_shape(1, channels, [1, 2, 3], kernel), 3);
+        let packed = PackedWeight::for_algorithm(weight(&first), TILED).unwrap();
+        for (batch, size) in [(1, [1, 1, 1]), (2, [5, 17, 23]), (1, [3, 70, 96])] {
+            let mut inputs = ConvInputs::new(conv_shape(batch, channels, size, kernel), 4);
+            inputs.w.clone_from(&first.w);
+            let x = tensor::<5>(&inputs.x, [batch, input, size[0], size[1], size[2]], &device);
+            let before = launches();
+            let y = conv_same_packed(x.clone(), &packed);
+            assert_eq!(launches() - before, launches_on(&device, PACKED_LAUNCHES));
+            let own = read_sync(values(conv_same_with(x, weight(&first), TILED)));
+            assert!(read_sync(values(y)) == own, "{channels:?}, {kernel:?}, {size:?}");
+            assert!(error(&own, &inputs.reference().y) < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn weights_are_packed_by_one_pipeline() {
+    let Some((device, _guard)) = adapter() else { return };
+    let pack = || {
+        for (channels, kernel) in [([3, 4], [1, 3, 3]), ([24, 40], [1, 5, 5]), ([8, 8], [3, 3, 3])] {
+            let inputs = ConvInputs::new(conv_shape(1, channels, [1, 2, 3], kernel), 3);
+            let dims = [channels[1], channels[0], kernel[0], kernel[1], kernel[2]];
+            let weight = tensor::<5>(&inputs.w, dims, &device);
+            assert!(PackedWeight::for_algorithm(weight, TILED).is_some());
+        }
+    };
+    let ((), launched) = observe(pack);
+    assert_eq!(
+        (launched.of("pack_weights"), launched.total(), launched.pipelines),
+        (3, 3, 1),
+        "{launched:?}"
+    );
+}
+
+#[test]
+fn weights_are_left_as_they_are_where_they_are_read_so() {
+    let Some((device, _guard)) = adapter() else { return };
+    let inputs = ConvInputs::new(conv_shape(1, [3, 4], [1, 2, 3], [1, 3, 3]), 3);
+    let weight = |device: &Device| tensor::<5>(&inputs.w, [4, 3, 1, 3, 3], device);
+    assert!(PackedWeight::new(weight(&Device::flex())).is_none());
+    assert!(PackedWeight::new(weight(&device.clone().autodiff())).is_none());
+    assert!(PackedWeight::for_algorithm(weight(&device), ConvAlgorithm::Burn).is_none());
 }
 
 /// No matrix units on plain wgpu without their features, or no `autotune`: the tiled one runs by itself.

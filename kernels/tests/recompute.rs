@@ -30,9 +30,9 @@ fn gradients(device: &Device) -> Vec<Vec<f32>> {
     let directions =
         [ScanOrder::Forward, ScanOrder::Backward, ScanOrder::InterSlice { slices: DEPTH }].map(|order| {
             let v = causal_conv_silu(tokens.clone(), taps.clone(), one.clone(), order);
-            let a: Tensor<2> = tensor(&[-1.0; CHANNELS], [CHANNELS, 1], device);
-            let b = v.clone().narrow(2, 0, 1);
-            selective_scan(v.clone(), v.clone() * 0.5, a, b.clone(), b, one.clone())
+            let a_log: Tensor<2> = tensor(&[0.0; CHANNELS], [CHANNELS, 1], device);
+            let projected = v.clone().narrow(2, 0, 3);
+            selective_scan(v, projected, a_log.clone(), one.clone(), a_log, one.clone())
         });
     let [forward, backward, slice] = directions;
     let out = gated_direction_sum(forward, backward, slice, tokens, DEPTH);

@@ -1,13 +1,17 @@
 //! The f64 gradients against finite differences.
 mod common;
 use common::{inputs, shape, uniform};
+use tu_kernels::ScanShape;
 use tu_kernels::reference::{ScanInputs, selective_scan_f64, selective_scan_gradients_f64};
 
 type Field = fn(&mut ScanInputs) -> &mut Vec<f64>;
 
 #[test]
 fn reference_gradients_equal_central_differences() {
-    for (seed, shape) in [shape(2, 7, 3, 4), shape(1, 1, 2, 1), shape(1, 12, 1, 3)].into_iter().enumerate() {
+    let grouped = ScanShape { groups: 2, ..shape(4, 3, 2, 3) };
+    for (seed, shape) in
+        [shape(2, 7, 3, 4), shape(1, 1, 2, 1), shape(1, 12, 1, 3), grouped].into_iter().enumerate()
+    {
         let inputs = inputs(shape, seed as u64 + 1);
         let y_grad = uniform(shape.tokens_by_channels(), 77);
         let loss = |inputs: &ScanInputs| -> f64 {
@@ -16,10 +20,10 @@ fn reference_gradients_equal_central_differences() {
         let found = selective_scan_gradients_f64(&inputs, &y_grad);
         let fields: [(&str, Field, &[f64]); 6] = [
             ("u", |i| &mut i.u, &found.u),
-            ("delta", |i| &mut i.delta, &found.delta),
-            ("a", |i| &mut i.a, &found.a),
-            ("b", |i| &mut i.b, &found.b),
-            ("c", |i| &mut i.c, &found.c),
+            ("projected", |i| &mut i.projected, &found.projected),
+            ("step_weight", |i| &mut i.step_weight, &found.step_weight),
+            ("step_bias", |i| &mut i.step_bias, &found.step_bias),
+            ("a_log", |i| &mut i.a_log, &found.a_log),
             ("d", |i| &mut i.d, &found.d),
         ];
         for (name, field, gradient) in fields {

@@ -2,10 +2,11 @@
 #![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
 mod common;
 use burn::tensor::{Device, read_sync};
-use common::{Tensors, check, check_not_finite, error, inputs, run, shape, shapes, uniform, values};
+use common::{
+    Column, Tensors, check, check_not_finite, error, inputs, place, run, shape, shapes, uniform, values,
+};
 use tu_kernels::cpu::{ScanSlices, forward};
 use tu_kernels::reference::{ScanInputs, selective_scan_f64};
-use tu_kernels::scan::selective_scan_in_chunks;
 
 fn cpu() -> Device {
     Device::flex()
@@ -30,7 +31,11 @@ fn two_runs_are_equal_in_every_bit_whatever_the_number_of_threads() {
     let runs = [1, 1, 2, 3].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let (y, g) = pool.install(|| read_sync(run(&inputs, &y_grad, &cpu())));
-        [y, g.u, g.delta, g.a, g.b, g.c, g.d].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        [y, g.u, g.projected, g.step_weight, g.step_bias, g.a_log, g.d]
+            .concat()
+            .iter()
+            .map(|x| x.to_bits())
+            .collect::<Vec<_>>()
     });
     assert!(runs.iter().all(|bits| *bits == runs[0]));
 }
@@ -43,9 +48,7 @@ fn a_sequence_does_not_depend_on_its_neighbours_in_the_batch() {
     let first = ScanInputs {
         shape: shape(1, 150, 19, 4),
         u: half(&both.u),
-        delta: half(&both.delta),
-        b: half(&both.b),
-        c: half(&both.c),
+        projected: half(&both.projected),
         ..both.clone()
     };
     assert!(error(&y[..y.len() / 2], &selective_scan_f64(&first)) < 1e-5);
@@ -64,7 +67,8 @@ fn swapped_axes_and_slices_are_read_in_their_logical_order() {
     let mut tensors = Tensors::new(&inputs, &cpu());
     let expected = read_sync(values(tensors.scan()));
     tensors.u = read_back(tensors.u.swap_dims(1, 2), &cpu()).swap_dims(1, 2);
-    tensors.a = read_back(tensors.a.transpose(), &cpu()).transpose();
+    tensors.projected = read_back(tensors.projected.swap_dims(0, 1), &cpu()).swap_dims(0, 1);
+    tensors.a_log = read_back(tensors.a_log.transpose(), &cpu()).transpose();
     assert_eq!(read_sync(values(tensors.scan())), expected);
 }
 
@@ -74,22 +78,28 @@ fn read_back<const D: usize>(tensor: burn::tensor::Tensor<D>, device: &Device) -
 
 #[test]
 fn nan_infinity_and_constants_behave_as_in_the_reference() {
+    use Column::{B, C, Low};
     let plain = inputs(shape(1, 70, 3, 4), 9);
     let with = |change: fn(&mut ScanInputs)| {
         let mut inputs = plain.clone();
         change(&mut inputs);
         inputs
     };
+    let column = |column: Column, value: f64| {
+        let mut inputs = plain.clone();
+        inputs.projected[place(&plain.shape, 12, &column)] = value;
+        inputs
+    };
     for (name, inputs) in [
         ("NaN in u", with(|i| i.u[31] = f64::NAN)),
-        ("NaN in delta", with(|i| i.delta[31] = f64::NAN)),
-        ("NaN in a", with(|i| i.a[2] = f64::NAN)),
-        ("NaN in b", with(|i| i.b[50] = f64::NAN)),
+        ("NaN in δ", column(Low(0), f64::NAN)),
+        ("NaN in a", with(|i| i.a_log[2] = f64::NAN)),
+        ("NaN in B", column(B(2), f64::NAN)),
         ("NaN in d", with(|i| i.d[1] = f64::NAN)),
         ("infinite u", with(|i| i.u[31] = f64::INFINITY)),
-        ("infinite b", with(|i| i.b[50] = f64::NEG_INFINITY)),
-        ("infinite c", with(|i| i.c[50] = f64::INFINITY)),
-        ("step 0", with(|i| i.delta.fill(f64::NEG_INFINITY))),
+        ("infinite B", column(B(2), f64::NEG_INFINITY)),
+        ("infinite C", column(C(1), f64::INFINITY)),
+        ("step 0", with(|i| i.step_bias.fill(f64::NEG_INFINITY))),
         ("all 0", with(|i| i.u.fill(0.0))),
         ("all 1", with(|i| i.u.fill(1.0))),
     ] {
@@ -101,8 +111,8 @@ fn nan_infinity_and_constants_behave_as_in_the_reference() {
 #[test]
 fn a_step_of_infinity_forgets_everything() {
     let mut inputs = inputs(shape(1, 4, 2, 3), 2);
-    inputs.b.fill(0.0);
-    inputs.delta.fill(f64::INFINITY);
+    inputs.projected.fill(0.0);
+    inputs.step_bias.fill(f64::INFINITY);
     inputs.u.fill(0.0);
     // ∞ · 0 is NaN in the drive, as in the reference
     assert!(values_of(&inputs).iter().all(|y| y.is_nan()));
@@ -116,10 +126,10 @@ fn half_precision_inputs_are_scanned_in_f32() {
     let t = Tensors::new(&inputs, &cpu());
     let y = tu_kernels::selective_scan(
         t.u.cast(half),
-        t.delta.cast(half),
-        t.a.cast(half),
-        t.b.cast(half),
-        t.c.cast(half),
+        t.projected.cast(half),
+        t.step_weight.cast(half),
+        t.step_bias.cast(half),
+        t.a_log.cast(half),
         t.d.cast(half),
     );
     assert_eq!(y.dtype(), half);
@@ -132,24 +142,32 @@ fn an_untracked_input_gets_no_gradient_and_the_others_do() {
     let inputs = inputs(shape(1, 10, 4, 2), 1);
     let device = cpu().autodiff();
     let mut tensors = Tensors::new(&inputs, &device);
-    tensors.a = tensors.a.require_grad();
+    tensors.a_log = tensors.a_log.require_grad();
     let grads = tensors.scan().sum().backward();
-    assert!(tensors.a.grad(&grads).is_some() && tensors.u.grad(&grads).is_none());
+    assert!(tensors.a_log.grad(&grads).is_some() && tensors.u.grad(&grads).is_none());
 }
 
 #[test]
 fn an_empty_scan_is_empty() {
     let shape = shape(1, 0, 4, 2);
-    let slices = ScanSlices { shape, u: &[], delta: &[], a: &[0.0; 8], b: &[], c: &[], d: &[0.0; 4] };
+    let slices = ScanSlices {
+        shape,
+        u: &[],
+        projected: &[],
+        step_weight: &[0.0; 8],
+        step_bias: &[0.0; 4],
+        a_log: &[0.0; 8],
+        d: &[0.0; 4],
+    };
     assert!(forward(&slices).is_empty());
 }
 
 #[test]
-#[should_panic(expected = "`b` is [1, 5, 3] but `u` and `a` ask for [1, 5, 2]")]
+#[should_panic(expected = "`projected` is [1, 5, 7] but the others ask for [1, 5, 6]")]
 fn a_wrong_shape_is_named() {
     let device = cpu();
     let mut tensors = Tensors::new(&inputs(shape(1, 5, 4, 2), 1), &device);
-    tensors.b = burn::tensor::Tensor::zeros([1, 5, 3], &device);
+    tensors.projected = burn::tensor::Tensor::zeros([1, 5, 7], &device);
     tensors.scan();
 }
 
@@ -161,7 +179,7 @@ fn the_distance_of_kept_states_does_not_change_the_gradients() {
     let device = cpu().autodiff();
     for chunk in [1, 2, 7, 64, 150, 1000] {
         let t = Tensors::new(&inputs, &device).tracked();
-        let y = selective_scan_in_chunks(t.u.clone(), t.delta, t.a, t.b, t.c, t.d, Some(chunk));
+        let y = t.scan_in_chunks(Some(chunk));
         let weights = common::tensor(&y_grad, y.dims(), &device);
         let grads = (y * weights).sum().backward();
         let error = error(&read_sync(values(t.u.grad(&grads).unwrap())), &expected);

@@ -12,7 +12,6 @@ use common::{Tensors, check, check_not_finite, error, inputs, run, shape, shapes
 use tu_kernels::ScanShape;
 use tu_kernels::cube::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES, launches};
 use tu_kernels::reference::{selective_scan_f64, selective_scan_gradients_f64};
-use tu_kernels::scan::selective_scan_in_chunks;
 
 #[test]
 fn values_and_gradients_agree_with_f64_for_every_shape() {
@@ -41,7 +40,7 @@ fn the_chunk_does_not_change_the_result() {
     let device = device.autodiff();
     for chunk in [1, 2, 7, 16, 64, 333, 1000] {
         let t = Tensors::new(&inputs, &device).tracked();
-        let y = selective_scan_in_chunks(t.u.clone(), t.delta, t.a, t.b, t.c, t.d, Some(chunk));
+        let y = t.scan_in_chunks(Some(chunk));
         let weights = common::tensor(&y_grad, y.dims(), &device);
         let grads = (y.clone() * weights).sum().backward();
         let y_error = error(&read_sync(values(y.inner())), &expected);
@@ -61,7 +60,11 @@ fn launches_do_not_grow_with_the_sequence_and_two_runs_are_equal_in_every_bit() 
             let (y, g) = read_sync(run(&inputs, &y_grad, &device));
             let expected = launches_on(&device, FORWARD_LAUNCHES + GRADIENT_LAUNCHES);
             assert_eq!(launches() - before, expected);
-            [y, g.u, g.delta, g.a, g.b, g.c, g.d].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+            [y, g.u, g.projected, g.step_weight, g.step_bias, g.a_log, g.d]
+                .concat()
+                .iter()
+                .map(|x| x.to_bits())
+                .collect::<Vec<_>>()
         };
         assert_eq!(bits(), bits());
     }
@@ -85,7 +88,7 @@ fn constants_and_forgetting_steps_behave_as_in_the_reference() {
         read_sync(check_not_finite(&inputs, &device));
     }
     let mut inputs = inputs(shape(1, 70, 3, 4), 9);
-    inputs.delta.fill(60.0);
+    inputs.step_bias.fill(60.0);
     assert!(
         error(&read_sync(values(Tensors::new(&inputs, &device).scan())), &selective_scan_f64(&inputs)) < 1e-5
     );
@@ -106,4 +109,20 @@ fn swapped_axes_are_read_in_their_logical_order() {
         .collect();
     tensors.u = common::tensor::<3>(&transposed, [batch, channels, length], &device).swap_dims(1, 2);
     assert!(error(&read_sync(values(tensors.scan())), &expected) < 1e-5);
+}
+
+/// Rows of a wider tensor that start and end where a device can bind a buffer are read where they lie.
+#[test]
+fn columns_of_wider_rows_are_read_in_place() {
+    let Some((device, _guard)) = adapter() else { return };
+    let inputs = inputs(shape(1, 40, 16, 16), 6);
+    let (length, width) = (inputs.shape.length, inputs.shape.width());
+    let row = width + 64;
+    let wider: Vec<f64> = (0..length * row)
+        .map(|i| if i % row < width { inputs.projected[i / row * width + i % row] } else { f64::NAN })
+        .collect();
+    let mut tensors = Tensors::new(&inputs, &device);
+    let expected = read_sync(values(tensors.scan()));
+    tensors.projected = common::tensor::<3>(&wider, [1, length, row], &device).narrow(2, 0, width);
+    assert_eq!(read_sync(values(tensors.scan())), expected);
 }

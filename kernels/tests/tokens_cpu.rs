@@ -5,6 +5,7 @@ mod common;
 use burn::tensor::{DType, Device, Tensor, read_sync};
 use common::gelu::{GeluCase, gelu_cases};
 use common::projection::{ProjectionCase, projection_cases};
+use common::three_orders::check_three_orders;
 use common::tokens::{
     ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
 };
@@ -21,6 +22,11 @@ fn causal_convolutions_agree_with_f64_for_every_shape_and_order() {
     for case in conv_cases() {
         read_sync(check(&case, &cpu(), 1e-5));
     }
+}
+
+#[test]
+fn three_orders_at_once_agree_with_f64() {
+    read_sync(check_three_orders(&cpu(), 1e-5));
 }
 
 #[test]

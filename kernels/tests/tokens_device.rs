@@ -6,16 +6,19 @@
     not(target_arch = "wasm32")
 ))]
 mod common;
-use burn::tensor::{Device, read_sync};
+use burn::tensor::{Device, Tensor, read_sync};
 use common::adapter::{adapter, launches_on, limit_of_products, poison};
 use common::gelu::gelu_cases;
 use common::projection::projection_cases;
+use common::three_orders::{SIZES, check_three_orders};
 use common::tokens::{
     ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
 };
 use common::{error, tensor, values};
-use tu_kernels::cube::launches;
-use tu_kernels::{ScanOrder, causal_conv, gate, gated_direction_sum, layer_norm, layer_norm_tokens};
+use tu_kernels::cube::{launches, observe};
+use tu_kernels::{
+    ScanOrder, causal_conv, causal_conv_silu, gate, gated_direction_sum, layer_norm, layer_norm_tokens,
+};
 
 #[test]
 fn causal_convolutions_agree_with_f64_for_every_shape_and_order() {
@@ -24,6 +27,41 @@ fn causal_convolutions_agree_with_f64_for_every_shape_and_order() {
     for case in conv_cases() {
         read_sync(check(&case, &device, 1e-5));
     }
+}
+
+#[test]
+fn three_orders_at_once_agree_with_f64_in_one_launch_each() {
+    let Some((device, _guard)) = adapter() else { return };
+    poison(&device);
+    let before = launches();
+    read_sync(check_three_orders(&device, 1e-5));
+    let expected = 2 * tu_kernels::three_orders::cube::LAUNCHES * SIZES.len() as u64;
+    assert_eq!(launches() - before, launches_on(&device, expected));
+}
+
+/// 64 floats are as far as an adapter may ask a binding to be aligned.
+#[test]
+fn halves_of_wider_rows_are_read_in_place() {
+    let Some((device, _guard)) = adapter() else { return };
+    let conv = ConvCase::new([2, 12, 64], 4, ScanOrder::InterSlice { slices: 3 });
+    let gate = GateCase::new([2, 12, 64], 3);
+    let halves = |x: &[f64], z: &[f64]| {
+        let rows: Vec<f64> =
+            x.chunks_exact(64).zip(z.chunks_exact(64)).flat_map(|(x, z)| [x, z].concat()).collect();
+        tensor::<3>(&rows, [2, 12, 128], &device)
+    };
+    let xz = halves(&conv.x, &gate.given[3]);
+    let (weight, bias) = (tensor(&conv.weight, [64, 4], &device), tensor(&conv.bias, [64], &device));
+    let directions: [Tensor<3>; 3] = [0, 1, 2].map(|i| tensor(&gate.given[i], [2, 12, 64], &device));
+    let [forward, backward, slice] = directions;
+    let ((v, out), launched) = observe(|| {
+        let [x, z] = [0, 64].map(|start| xz.clone().narrow(2, start, 64));
+        let v = causal_conv_silu(x, weight, bias, conv.order);
+        (v, gated_direction_sum(forward, backward, slice, z, 3))
+    });
+    assert_eq!(launched.total(), 2, "{launched:?}");
+    assert!(error(&read_sync(values(v)), &conv.reference()[0]) < 1e-5);
+    assert!(error(&read_sync(values(out)), &gate.reference()[0]) < 1e-5);
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl PendingBins {
 impl Network {
     /// Wraps a network that lives on `device`.
     pub fn new(model: EmMamba, metadata: ModelMetadata, device: &Device) -> Self {
-        Self { model, metadata, device: device.clone() }
+        Self { model: model.prepared(), metadata, device: device.clone() }
     }
 
     /// Loads a model file onto `device`.

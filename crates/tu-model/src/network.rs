@@ -119,6 +119,29 @@ impl EmMamba {
         }
     }
 
+    /// The network with everything computed that follows from its weights alone: for inference. What changes weights takes it
+    /// back, and gradients are recorded without it.
+    #[must_use]
+    pub fn prepared(mut self) -> Self {
+        self.vit.gscs.iter_mut().for_each(GatedSpatialConv::prepare);
+        self.vit.stages.iter_mut().flatten().for_each(MambaLayer::prepare);
+        for block in [
+            &mut self.encoder1,
+            &mut self.encoder2,
+            &mut self.encoder3,
+            &mut self.encoder4,
+            &mut self.encoder5,
+            &mut self.decoder5.conv_block,
+            &mut self.decoder4.conv_block,
+            &mut self.decoder3.conv_block,
+            &mut self.decoder2.conv_block,
+            &mut self.decoder1,
+        ] {
+            block.prepare();
+        }
+        self
+    }
+
     /// `[B, in, D, H, W]` with values in [0, 1] to logits `[B, out, D, H, W]`, f32.
     ///
     /// # Panics

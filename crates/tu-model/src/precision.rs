@@ -80,11 +80,12 @@ impl EmMamba {
         self
     }
 
-    /// The network with volumes, and once for all the weights applied to them, in another precision: for inference.
+    /// The network with volumes, and once for all the weights applied to them, in another precision: for inference,
+    /// [`Self::prepared`].
     #[must_use]
     pub fn converted_to(self, precision: Precision) -> Self {
         let mut converter = Converter { path: Vec::new(), dtype: precision.dtype() };
-        self.map(&mut converter).with_precision(precision)
+        self.map(&mut converter).with_precision(precision).prepared()
     }
 }
 

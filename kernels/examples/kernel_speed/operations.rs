@@ -151,20 +151,24 @@ fn causal_conv(l: usize, e: usize, order: ScanOrder) -> Operation {
 }
 
 fn scan(l: usize, e: usize) -> Operation {
-    let n = STATES;
-    let tokens = l * (e + n);
+    // the rank of the steps that the network gives so many channels, twice those of its tokens
+    let (n, r) = (STATES, e.div_ceil(32));
+    let width = r + 2 * n;
     Operation {
         name: format!("selective scan, {l} × {e}, {n} states"),
-        inputs: vec![l * e, l * e, e * n, l * n, l * n, e],
-        bytes: [4 * (3 * l * e + 2 * l * n), 4 * (3 * l * e + 2 * l * n + 2 * tokens)],
-        flop: [9 * l * e * n, 27 * l * e * n],
+        inputs: vec![l * e, l * width, e * r, e, e * n, e],
+        bytes: [4 * l * (2 * e + width), 4 * l * (3 * e + 2 * width)],
+        flop: [l * e * (9 * n + 2 * r), l * e * (27 * n + 6 * r)],
         ours: Box::new(move |x| {
-            let by_channel = |i: usize| x[i].clone().reshape([1, l, e]);
-            let by_state = |i: usize| x[i].clone().reshape([1, l, n]);
-            // rates below 0, as the scan has them
-            let a = x[2].clone().reshape([e, n]).exp().neg();
-            selective_scan(by_channel(0), by_channel(1), a, by_state(3), by_state(4), x[5].clone())
-                .reshape([l * e])
+            selective_scan(
+                x[0].clone().reshape([1, l, e]),
+                x[1].clone().reshape([1, l, width]),
+                x[2].clone().reshape([e, r]),
+                x[3].clone(),
+                x[4].clone().reshape([e, n]),
+                x[5].clone(),
+            )
+            .reshape([l * e])
         }),
         plain: None,
     }

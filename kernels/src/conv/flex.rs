@@ -1,9 +1,10 @@
 //! The CPU convolution on tensors of burn's Flex backend.
 
 use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::DType;
 use burn_flex::FlexTensor;
 
-use super::{ConvAlgorithm, ConvBackend, ConvKernels, ConvShape, cpu};
+use super::{ConvAlgorithm, ConvBackend, ConvKernels, ConvShape, PackedConvBackend, cpu};
 use crate::flex_tensor::{contiguous_f32, tensor_in, values};
 
 fn shape(x: &FlexTensor, w: &FlexTensor) -> ConvShape {
@@ -41,5 +42,16 @@ impl ConvKernels for Flex {
         let (shape, dtype) = (shape(&x, &w), w.dtype());
         let [x, y_grad] = [x, y_grad].map(contiguous_f32);
         tensor_in(dtype, cpu::weight_gradient(values(&x), values(&y_grad), &shape), w.shape())
+    }
+}
+
+/// The CPU packs at use.
+impl PackedConvBackend for Flex {
+    fn pack_conv_weights(_: FlexTensor, _: ConvAlgorithm) -> FlexTensor {
+        tensor_in(DType::F32, Vec::new(), [0])
+    }
+
+    fn conv_same_packed(_: FlexTensor, _: FlexTensor, dims: [usize; 5]) -> FlexTensor {
+        unreachable!("no weight {dims:?} is packed on the CPU")
     }
 }

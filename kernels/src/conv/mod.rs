@@ -20,6 +20,7 @@ mod direct;
 mod flex;
 #[cfg(feature = "flex")]
 mod lanes;
+mod packed;
 mod shape;
 #[cfg(feature = "flex")]
 mod vector;
@@ -29,6 +30,7 @@ mod winograd;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
+pub use packed::{PackedConvBackend, PackedWeight, conv_same_packed};
 pub use shape::ConvShape;
 
 /// Which convolution a Cube device runs.  The CPU has one.

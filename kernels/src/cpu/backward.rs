@@ -1,18 +1,20 @@
 //! Gradients of the scan: per task, states are recomputed between checkpoints and the tokens visited backwards.
 //! The mathematics is in [`reference`](crate::reference).
 
-use super::forward::softplus_of;
-use super::math::{exp_with, multiply_add, sigmoid_with};
+use super::forward::steps_of;
+use super::math::{exp, exp_with, multiply_add, sigmoid_of_softplus_with};
 use super::simd::{Level, for_every_level};
-use super::tasks::{Plan, Task, fill, map};
+use super::tasks::{PIECE, Plan, Task, fill, map, map_over};
 use super::{LANES, Lanes, ScanSlices};
+use crate::projection::Layout;
+use crate::projection::cpu::{ProjectionShape, forward as project, weight_gradient};
 use crate::scan::ScanGradients;
 
 /// What a task reads in both directions.
 #[derive(Clone, Copy)]
 struct Walk<'a> {
     inputs: &'a ScanSlices<'a>,
-    /// `softplus(delta)`
+    /// `softplus(W δ + b)`
     steps: &'a [f32],
     task: &'a Task,
     /// Tokens between two kept states.
@@ -43,16 +45,16 @@ pub fn gradients(inputs: &ScanSlices, y_grad: &[f32], interval: usize) -> ScanGr
     let interval = interval.clamp(1, shape.length.max(1));
     let mut out = ScanGradients {
         u: vec![0.0; shape.tokens_by_channels()],
-        delta: vec![0.0; shape.tokens_by_channels()],
-        a: vec![0.0; shape.channels_by_states()],
-        b: vec![0.0; shape.tokens_by_states()],
-        c: vec![0.0; shape.tokens_by_states()],
-        d: vec![0.0; shape.channels],
+        projected: vec![0.0; shape.tokens_by_width()],
+        step_weight: vec![0.0; inputs.step_weight.len()],
+        step_bias: vec![0.0; inputs.step_bias.len()],
+        a_log: vec![0.0; inputs.a_log.len()],
+        d: vec![0.0; inputs.d.len()],
     };
     if out.u.is_empty() {
         return out;
     }
-    let steps = softplus_of(level, inputs.delta);
+    let steps = steps_of(level, inputs);
     let plan = Plan::new(shape);
     let parts = map(plan.tasks(), |index| {
         let task = plan.task(index);
@@ -70,19 +72,55 @@ pub fn gradients(inputs: &ScanSlices, y_grad: &[f32], interval: usize) -> ScanGr
         part
     });
     let gather = Gather { level, inputs, steps: &steps, y_grad, plan: &plan, parts: &parts };
-    let rows = (1 << 14) / shape.channels.max(shape.states) + 1;
+    let rows = PIECE / shape.channels.max(shape.width()) + 1;
     fill(&mut out.u, rows * shape.channels, |first, piece| gather.u(first, piece));
-    fill(&mut out.delta, rows * shape.channels, |first, piece| gather.delta(first, piece));
-    gather.parameters(&mut out.a, &mut out.d);
-    if shape.states > 0 {
-        fill(&mut out.b, rows * shape.states, |first, piece| {
-            gather.over_channels(first, piece, |part| &part.b);
-        });
-        fill(&mut out.c, rows * shape.states, |first, piece| {
-            gather.over_channels(first, piece, |part| &part.c);
-        });
-    }
+    let mut raw = vec![0.0; shape.tokens_by_channels()];
+    fill(&mut raw, rows * shape.channels, |first, piece| gather.raw_steps(first, piece));
+    gather.parameters(&mut out.a_log, &mut out.d);
+    let low = step_map(inputs, &raw, &mut out);
+    fill(&mut out.projected, rows * shape.width(), |first, piece| gather.columns(first, piece, &low));
     out
+}
+
+/// The gradients of W and b out of those of `raw = W δ + b` `[B, L, E]`; returns that of δ `[B, L, R]`.
+fn step_map(inputs: &ScanSlices, raw: &[f32], out: &mut ScanGradients<Vec<f32>>) -> Vec<f32> {
+    const TOKENS: [Layout; 2] = [Layout::Tokens; 2];
+    let shape = inputs.shape;
+    let (channels, rank) = (shape.channels, shape.rank);
+    let positions = shape.batch / shape.groups * shape.length;
+    let mut low_grad = Vec::with_capacity(shape.batch * shape.length * rank);
+    for group in 0..shape.groups {
+        let raw = &raw[group * positions * channels..][..positions * channels];
+        let tokens = group * positions..(group + 1) * positions;
+        let low: Vec<f32> = tokens.flat_map(|token| inputs.columns(token)[0].iter().copied()).collect();
+        let weight = &inputs.step_weight[group * channels * rank..][..channels * rank];
+        let map = ProjectionShape { batch: 1, input: rank, output: channels, positions };
+        out.step_weight[group * channels * rank..][..channels * rank]
+            .copy_from_slice(&weight_gradient(&low, raw, &map, TOKENS));
+        out.step_bias[group * channels..][..channels].copy_from_slice(&column_sums(raw, channels));
+        let transposed: Vec<f32> =
+            (0..rank).flat_map(|r| (0..channels).map(move |e| weight[e * rank + r])).collect();
+        let back = ProjectionShape { batch: 1, input: channels, output: rank, positions };
+        low_grad.extend(project(raw, &transposed, &[], &back, TOKENS));
+    }
+    low_grad
+}
+
+/// Sums of the columns of rows of `columns` values.
+fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
+    let pieces = values.chunks(PIECE.div_ceil(columns) * columns).collect();
+    let parts = map_over(pieces, |piece: &[f32]| {
+        let mut sums = vec![0.0f64; columns];
+        for row in piece.chunks_exact(columns) {
+            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        sums
+    });
+    let mut sums = vec![0.0f64; columns];
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+    }
+    sums.into_iter().map(|sum| sum as f32).collect()
 }
 
 /// Adds the tasks' contributions up, in the order of blocks and groups.
@@ -115,52 +153,67 @@ impl Gather<'_> {
 
     fn u(&self, first: usize, piece: &mut [f32]) {
         self.over_groups(first, piece, |part| &part.drive);
-        let here = first..first + piece.len();
-        let rows = piece.chunks_exact_mut(self.plan.shape.channels);
-        let channels = self.plan.shape.channels;
-        let given =
-            self.steps[here.clone()].chunks_exact(channels).zip(self.y_grad[here].chunks_exact(channels));
-        for (out, (steps, y_grad)) in rows.zip(given) {
-            for (((out, step), grad), d) in out.iter_mut().zip(steps).zip(y_grad).zip(self.inputs.d) {
+        let (shape, here) = (self.plan.shape, first..first + piece.len());
+        let rows = piece.chunks_exact_mut(shape.channels).enumerate();
+        let (steps, y_grad) = (&self.steps[here.clone()], &self.y_grad[here]);
+        let given = steps.chunks_exact(shape.channels).zip(y_grad.chunks_exact(shape.channels));
+        for ((row, out), (steps, y_grad)) in rows.zip(given) {
+            let skip = self.inputs.skip((first / shape.channels + row) / shape.length);
+            for (((out, step), grad), d) in out.iter_mut().zip(steps).zip(y_grad).zip(skip) {
                 *out = step * *out + d * grad;
             }
         }
     }
 
-    fn delta(&self, first: usize, piece: &mut [f32]) {
+    /// Gradients of `W δ + b`.
+    fn raw_steps(&self, first: usize, piece: &mut [f32]) {
         let mut drive = vec![0.0; piece.len()];
         self.over_groups(first, &mut drive, |part| &part.drive);
         self.over_groups(first, piece, |part| &part.decayed);
         let here = first..first + piece.len();
-        sigmoid_piece(self.level, &self.inputs.delta[here.clone()], &self.inputs.u[here], &drive, piece);
+        sigmoid_piece(self.level, &self.steps[here.clone()], &self.inputs.u[here], &drive, piece);
     }
 
-    fn parameters(&self, a: &mut [f32], d: &mut [f32]) {
+    fn parameters(&self, a_log: &mut [f32], d: &mut [f32]) {
         let shape = self.plan.shape;
-        for (e, d) in d.iter_mut().enumerate() {
+        let together = shape.batch / shape.groups;
+        for (row, d) in d.iter_mut().enumerate() {
+            let (e, first) = (row % shape.channels, row / shape.channels * together);
             let of = |sequence, group| &self.parts[self.plan.index(sequence, e / LANES, group)];
-            *d = (0..shape.batch).map(|sequence| of(sequence, 0).d[e % LANES]).sum::<f64>() as f32;
+            let sequences = first..first + together;
+            *d = sequences.clone().map(|sequence| of(sequence, 0).d[e % LANES]).sum::<f64>() as f32;
             for n in 0..shape.states {
                 let (group, place) = self.plan.group_of(n);
-                a[e * shape.states + n] =
-                    (0..shape.batch).map(|s| of(s, group).a[place][e % LANES]).sum::<f64>() as f32;
+                let rates: f64 = sequences.clone().map(|s| of(s, group).a[place][e % LANES]).sum();
+                let at = row * shape.states + n;
+                a_log[at] = (rates * -f64::from(exp(self.inputs.a_log[at]))) as f32;
             }
         }
     }
 
-    fn over_channels(&self, first: usize, piece: &mut [f32], of: impl Fn(&Part) -> &[f32]) {
+    /// Gradients of δ (given as `low`, `[B, L, R]`), B and C.
+    fn columns(&self, first: usize, piece: &mut [f32], low: &[f32]) {
         let shape = self.plan.shape;
-        for (row, out) in piece.chunks_exact_mut(shape.states).enumerate() {
-            let token = first / shape.states + row;
-            let (sequence, t) = (token / shape.length, token % shape.length);
-            for group in 0..self.plan.groups {
-                let states = self.plan.states_of(group);
-                for block in 0..self.plan.blocks {
-                    let part = of(&self.parts[self.plan.index(sequence, block, group)]);
-                    let row = &part[t * states.len()..][..states.len()];
-                    for (out, value) in out[states.clone()].iter_mut().zip(row) {
-                        *out += value;
-                    }
+        for (row, out) in piece.chunks_exact_mut(shape.width()).enumerate() {
+            let token = first / shape.width() + row;
+            let (own_low, states) = out.split_at_mut(shape.rank);
+            let (b, c) = states.split_at_mut(shape.states);
+            own_low.copy_from_slice(&low[token * shape.rank..][..shape.rank]);
+            self.over_channels(token, b, |part| &part.b);
+            self.over_channels(token, c, |part| &part.c);
+        }
+    }
+
+    /// Adds the blocks' parts of a token's row of states up.
+    fn over_channels(&self, token: usize, out: &mut [f32], of: impl Fn(&Part) -> &[f32]) {
+        let (sequence, t) = (token / self.plan.shape.length, token % self.plan.shape.length);
+        for group in 0..self.plan.groups {
+            let states = self.plan.states_of(group);
+            for block in 0..self.plan.blocks {
+                let part = of(&self.parts[self.plan.index(sequence, block, group)]);
+                let row = &part[t * states.len()..][..states.len()];
+                for (out, value) in out[states.clone()].iter_mut().zip(row) {
+                    *out += value;
                 }
             }
         }
@@ -168,14 +221,14 @@ impl Gather<'_> {
 }
 
 for_every_level! {
-    /// `(u drive + out) sigmoid(delta)`, element by element.
-    fn sigmoid_piece = sigmoid_body(delta: &[f32], u: &[f32], drive: &[f32], out: &mut [f32])
+    /// `(u drive + out) σ`, element by element, where the step is the softplus of what σ is the logistic function of.
+    fn sigmoid_piece = sigmoid_body(steps: &[f32], u: &[f32], drive: &[f32], out: &mut [f32])
 }
 
 #[inline(always)]
-fn sigmoid_body<const FUSED: bool>(delta: &[f32], u: &[f32], drive: &[f32], out: &mut [f32]) {
-    for (((out, drive), u), &delta) in out.iter_mut().zip(drive).zip(u).zip(delta) {
-        *out = (u * drive + *out) * sigmoid_with::<FUSED>(delta);
+fn sigmoid_body<const FUSED: bool>(steps: &[f32], u: &[f32], drive: &[f32], out: &mut [f32]) {
+    for (((out, drive), u), &step) in out.iter_mut().zip(drive).zip(u).zip(steps) {
+        *out = (u * drive + *out) * sigmoid_of_softplus_with::<FUSED>(step);
     }
 }
 
@@ -188,7 +241,7 @@ for_every_level! {
 fn checkpoints_body<const FUSED: bool>(walk: Walk) -> Vec<Lanes> {
     let Walk { inputs, steps, task, interval } = walk;
     let shape = inputs.shape;
-    let a = task.load_a(inputs.a, shape.states);
+    let a = task.load_rates(inputs.a_log, shape.states);
     let mut h = vec![[0.0f32; LANES]; a.len()];
     let mut out = Vec::with_capacity(shape.length.div_ceil(interval) * a.len());
     for t in 0..shape.length {
@@ -198,7 +251,7 @@ fn checkpoints_body<const FUSED: bool>(walk: Walk) -> Vec<Lanes> {
         let token = task.sequence * shape.length + t;
         let step = task.load(steps, shape.channels, token);
         let u = task.load(inputs.u, shape.channels, token);
-        let b = &inputs.b[token * shape.states..][task.states.clone()];
+        let b = &inputs.columns(token)[1][task.states.clone()];
         for ((h, a), &b) in h.iter_mut().zip(&a).zip(b) {
             let (a, mut state) = (*a, *h);
             for i in 0..LANES {
@@ -220,7 +273,7 @@ for_every_level! {
 fn reverse_body<const FUSED: bool>(walk: Walk, y_grad: &[f32], checkpoints: &[Lanes], part: &mut Part) {
     let Walk { inputs, steps, task, interval } = walk;
     let shape = inputs.shape;
-    let a = task.load_a(inputs.a, shape.states);
+    let a = task.load_rates(inputs.a_log, shape.states);
     let states = a.len();
     // state[t] is the state before the t-th token of the stretch
     let mut state = vec![[0.0f32; LANES]; (interval + 1) * states];
@@ -236,7 +289,7 @@ fn reverse_body<const FUSED: bool>(walk: Walk, y_grad: &[f32], checkpoints: &[La
             let token = task.sequence * shape.length + first + t;
             let step = task.load(steps, shape.channels, token);
             let u = task.load(inputs.u, shape.channels, token);
-            let b = &inputs.b[token * shape.states..][task.states.clone()];
+            let b = &inputs.columns(token)[1][task.states.clone()];
             let (before, after) = state.split_at_mut((t + 1) * states);
             let before = &before[t * states..];
             let decays = &mut decays[t * states..][..states];
@@ -257,8 +310,8 @@ fn reverse_body<const FUSED: bool>(walk: Walk, y_grad: &[f32], checkpoints: &[La
             let step = task.load(steps, shape.channels, token);
             let u = task.load(inputs.u, shape.channels, token);
             let g = task.load(y_grad, shape.channels, token);
-            let b = &inputs.b[token * shape.states..][task.states.clone()];
-            let c = &inputs.c[token * shape.states..][task.states.clone()];
+            let [_, b, c] = inputs.columns(token);
+            let (b, c) = (&b[task.states.clone()], &c[task.states.clone()]);
             let before = &state[t * states..][..states];
             let after = &state[(t + 1) * states..][..states];
             let decays = &decays[t * states..][..states];

@@ -17,15 +17,17 @@ impl Contiguous {
     }
 
     fn slices(&self) -> ScanSlices<'_> {
-        let [u, delta, a, b, c, d] = &self.0;
-        let ([batch, length, channels], [_, states]) = (u.shape().dims(), a.shape().dims());
+        let [u, projected, step_weight, step_bias, a_log, d] = &self.0;
+        let ([batch, length, channels], [rows, states]) = (u.shape().dims(), a_log.shape().dims());
+        let [_, rank] = step_weight.shape().dims();
+        let groups = rows / channels;
         ScanSlices {
-            shape: ScanShape { batch, length, channels, states },
+            shape: ScanShape { batch, length, channels, states, rank, groups },
             u: values(u),
-            delta: values(delta),
-            a: values(a),
-            b: values(b),
-            c: values(c),
+            projected: values(projected),
+            step_weight: values(step_weight),
+            step_bias: values(step_bias),
+            a_log: values(a_log),
             d: values(d),
         }
     }
@@ -34,39 +36,34 @@ impl Contiguous {
 impl ScanBackend for Flex {
     fn scan(
         u: FlexTensor,
-        delta: FlexTensor,
-        a: FlexTensor,
-        b: FlexTensor,
-        c: FlexTensor,
+        projected: FlexTensor,
+        step_weight: FlexTensor,
+        step_bias: FlexTensor,
+        a_log: FlexTensor,
         d: FlexTensor,
         _chunk: Option<usize>,
     ) -> FlexTensor {
-        let inputs = Contiguous::new([u, delta, a, b, c, d]);
+        let inputs = Contiguous::new([u, projected, step_weight, step_bias, a_log, d]);
         tensor(forward(&inputs.slices()), inputs.0[0].shape())
     }
 }
 
 impl ScanKernels for Flex {
     fn scan_gradients(
-        u: FlexTensor,
-        delta: FlexTensor,
-        a: FlexTensor,
-        b: FlexTensor,
-        c: FlexTensor,
-        d: FlexTensor,
+        inputs: [FlexTensor; 6],
         y_grad: FlexTensor,
         chunk: Option<usize>,
     ) -> ScanGradients<FlexTensor> {
-        let inputs = Contiguous::new([u, delta, a, b, c, d]);
+        let inputs = Contiguous::new(inputs);
         let y_grad = contiguous(y_grad);
         let found = gradients(&inputs.slices(), values(&y_grad), chunk.unwrap_or(CHECKPOINT));
-        let [u, delta, a, b, c, d] = &inputs.0;
+        let [u, projected, step_weight, step_bias, a_log, d] = &inputs.0;
         ScanGradients {
             u: tensor(found.u, u.shape()),
-            delta: tensor(found.delta, delta.shape()),
-            a: tensor(found.a, a.shape()),
-            b: tensor(found.b, b.shape()),
-            c: tensor(found.c, c.shape()),
+            projected: tensor(found.projected, projected.shape()),
+            step_weight: tensor(found.step_weight, step_weight.shape()),
+            step_bias: tensor(found.step_bias, step_bias.shape()),
+            a_log: tensor(found.a_log, a_log.shape()),
             d: tensor(found.d, d.shape()),
         }
     }

@@ -1,5 +1,6 @@
 //! The scan itself.
 
+use super::lanes::store;
 use super::math::{exp_with, multiply_add, softplus_with};
 use super::output::filled;
 use super::simd::{Level, for_every_level};
@@ -13,7 +14,7 @@ pub fn forward(inputs: &ScanSlices) -> Vec<f32> {
     if shape.tokens_by_channels() == 0 {
         return Vec::new();
     }
-    let steps = softplus_of(level, inputs.delta);
+    let steps = steps_of(level, inputs);
     let plan = Plan::new(shape);
     let parts = map(plan.tasks(), |index| {
         let mut part = Vec::with_capacity(shape.length);
@@ -24,11 +25,11 @@ pub fn forward(inputs: &ScanSlices) -> Vec<f32> {
     filled(shape.tokens_by_channels(), rows * shape.channels, |first, piece| {
         for (row, y) in piece.chunks_exact_mut(shape.channels).enumerate() {
             let token = first / shape.channels + row;
+            let (sequence, t) = (token / shape.length, token % shape.length);
             let u = &inputs.u[token * shape.channels..][..shape.channels];
-            for ((y, u), d) in y.iter_mut().zip(u).zip(inputs.d) {
+            for ((y, u), d) in y.iter_mut().zip(u).zip(inputs.skip(sequence)) {
                 *y = d * u;
             }
-            let (sequence, t) = (token / shape.length, token % shape.length);
             for (block, y) in y.chunks_mut(LANES).enumerate() {
                 for group in 0..plan.groups {
                     let part = &parts[plan.index(sequence, block, group)][t];
@@ -41,21 +42,59 @@ pub fn forward(inputs: &ScanSlices) -> Vec<f32> {
     })
 }
 
-/// `softplus` of every element.
-pub(super) fn softplus_of(level: Level, delta: &[f32]) -> Vec<f32> {
-    filled(delta.len(), PIECE, |first, piece| {
-        softplus_piece(level, &delta[first..first + piece.len()], piece);
+/// `softplus(W δ + b)` of every token and channel.
+pub(super) fn steps_of(level: Level, inputs: &ScanSlices) -> Vec<f32> {
+    let shape = inputs.shape;
+    let (blocks, rank) = (shape.channels.div_ceil(LANES), shape.rank);
+    // for every set of parameters and block of channels: the biases, then a row of W for every column of δ
+    let map: Vec<Lanes> = (0..shape.groups * blocks)
+        .flat_map(|block| {
+            let first = block / blocks * shape.channels + block % blocks * LANES;
+            let width = LANES.min(shape.channels - block % blocks * LANES);
+            (0..=rank).map(move |row| {
+                let mut lanes = [0.0; LANES];
+                for (lane, value) in lanes[..width].iter_mut().enumerate() {
+                    let e = first + lane;
+                    *value = row
+                        .checked_sub(1)
+                        .map_or_else(|| inputs.step_bias[e], |r| inputs.step_weight[e * rank + r]);
+                }
+                lanes
+            })
+        })
+        .collect();
+    let rows = (PIECE / shape.channels).max(1);
+    filled(shape.tokens_by_channels(), rows * shape.channels, |first, piece| {
+        step_rows(level, inputs, &map, first / shape.channels, piece);
     })
 }
 
 for_every_level! {
-    fn softplus_piece = softplus_body(delta: &[f32], steps: &mut [f32])
+    /// The steps of the rows from a token on.
+    fn step_rows = step_rows_body(inputs: &ScanSlices, map: &[Lanes], first: usize, steps: &mut [f32])
 }
 
 #[inline(always)]
-fn softplus_body<const FUSED: bool>(delta: &[f32], steps: &mut [f32]) {
-    for (step, &delta) in steps.iter_mut().zip(delta) {
-        *step = softplus_with::<FUSED>(delta);
+fn step_rows_body<const FUSED: bool>(inputs: &ScanSlices, map: &[Lanes], first: usize, steps: &mut [f32]) {
+    let shape = inputs.shape;
+    let blocks = shape.channels.div_ceil(LANES);
+    for (row, steps) in steps.chunks_exact_mut(shape.channels).enumerate() {
+        let token = first + row;
+        let [low, ..] = inputs.columns(token);
+        let group = token / shape.length / (shape.batch / shape.groups);
+        for block in 0..blocks {
+            let map = &map[(group * blocks + block) * (shape.rank + 1)..][..=shape.rank];
+            let mut sum = map[0];
+            for (weights, &low) in map[1..].iter().zip(low) {
+                for i in 0..LANES {
+                    sum[i] = multiply_add::<FUSED>(weights[i], low, sum[i]);
+                }
+            }
+            for sum in &mut sum {
+                *sum = softplus_with::<FUSED>(*sum);
+            }
+            store(steps, block * LANES, &sum);
+        }
     }
 }
 
@@ -67,25 +106,25 @@ for_every_level! {
 #[inline(always)]
 fn scan_body<const FUSED: bool>(inputs: &ScanSlices, steps: &[f32], task: &Task, y: &mut Vec<Lanes>) {
     let shape = inputs.shape;
-    let a = task.load_a(inputs.a, shape.states);
+    let rates = task.load_rates(inputs.a_log, shape.states);
     let mut h = vec![[0.0f32; LANES]; task.states.len()];
     // not `extend`: its closure would be compiled for the target's baseline
     for t in 0..shape.length {
         let token = task.sequence * shape.length + t;
         let step = task.load(steps, shape.channels, token);
         let u = task.load(inputs.u, shape.channels, token);
-        let b = &inputs.b[token * shape.states..][task.states.clone()];
-        let c = &inputs.c[token * shape.states..][task.states.clone()];
+        let [_, b, c] = inputs.columns(token);
+        let (b, c) = (&b[task.states.clone()], &c[task.states.clone()]);
         let mut drive = [0.0; LANES];
         for i in 0..LANES {
             drive[i] = step[i] * u[i];
         }
         let mut sum = [0.0; LANES];
-        for (((h, a), &b), &c) in h.iter_mut().zip(&a).zip(b).zip(c) {
+        for (((h, rate), &b), &c) in h.iter_mut().zip(&rates).zip(b).zip(c) {
             // copies: the compiler need not ask at run time whether these overlap
-            let (a, mut state) = (*a, *h);
+            let (rate, mut state) = (*rate, *h);
             for i in 0..LANES {
-                let decay = exp_with::<FUSED>(step[i] * a[i]);
+                let decay = exp_with::<FUSED>(step[i] * rate[i]);
                 state[i] = multiply_add::<FUSED>(decay, state[i], drive[i] * b);
                 sum[i] = multiply_add::<FUSED>(c, state[i], sum[i]);
             }

@@ -39,14 +39,36 @@ pub struct ScanSlices<'a> {
     pub shape: crate::ScanShape,
     /// `[B, L, E]`
     pub u: &'a [f32],
-    /// `[B, L, E]`, before softplus
-    pub delta: &'a [f32],
-    /// `[E, N]`
-    pub a: &'a [f32],
-    /// `[B, L, N]`
-    pub b: &'a [f32],
-    /// `[B, L, N]`
-    pub c: &'a [f32],
-    /// `[E]`
+    /// `[B, L, R + 2N]`: δ, B, C
+    pub projected: &'a [f32],
+    /// `[G·E, R]`
+    pub step_weight: &'a [f32],
+    /// `[G·E]`
+    pub step_bias: &'a [f32],
+    /// `[G·E, N]`
+    pub a_log: &'a [f32],
+    /// `[G·E]`
     pub d: &'a [f32],
+}
+
+impl ScanSlices<'_> {
+    /// δ, B and C of a token.
+    #[inline(always)]
+    fn columns(&self, token: usize) -> [&[f32]; 3] {
+        let width = self.shape.width();
+        let (low, states) = self.projected[token * width..][..width].split_at(self.shape.rank);
+        let (b, c) = states.split_at(self.shape.states);
+        [low, b, c]
+    }
+
+    /// The first row of parameters that belongs to a sequence.
+    #[inline(always)]
+    fn parameters(&self, sequence: usize) -> usize {
+        self.shape.first_parameter(sequence)
+    }
+
+    /// `d` of every channel of a sequence.
+    fn skip(&self, sequence: usize) -> &[f32] {
+        &self.d[self.parameters(sequence)..][..self.shape.channels]
+    }
 }

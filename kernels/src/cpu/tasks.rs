@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::math::exp;
 use super::{LANES, Lanes};
 use crate::ScanShape;
 
@@ -28,6 +29,8 @@ pub(super) struct Task {
     pub(super) sequence: usize,
     /// First channel.
     pub(super) channel: usize,
+    /// Row of parameters of the first channel.
+    pub(super) parameter: usize,
     /// Channels, at most [`LANES`].
     pub(super) width: usize,
     pub(super) states: Range<usize>,
@@ -54,9 +57,11 @@ impl Plan {
     pub(super) fn task(&self, index: usize) -> Task {
         let (group, block) = (index % self.groups, index / self.groups % self.blocks);
         let channel = block * LANES;
+        let sequence = index / self.groups / self.blocks;
         Task {
-            sequence: index / self.groups / self.blocks,
+            sequence,
             channel,
+            parameter: self.shape.first_parameter(sequence) + channel,
             width: LANES.min(self.shape.channels - channel),
             states: self.states_of(group),
         }
@@ -89,14 +94,14 @@ impl Task {
         lanes
     }
 
-    /// This task's part of `a`, as `[state][lane]`; further lanes 0.
-    pub(super) fn load_a(&self, a: &[f32], states: usize) -> Vec<Lanes> {
+    /// This task's part of the rates −exp(a_log), as `[state][lane]`; further lanes 0.
+    pub(super) fn load_rates(&self, a_log: &[f32], states: usize) -> Vec<Lanes> {
         self.states
             .clone()
             .map(|n| {
                 let mut lanes = [0.0; LANES];
                 for (lane, value) in lanes[..self.width].iter_mut().enumerate() {
-                    *value = a[(self.channel + lane) * states + n];
+                    *value = -exp(a_log[(self.parameter + lane) * states + n]);
                 }
                 lanes
             })
@@ -172,10 +177,11 @@ mod tests {
     #[test]
     fn tasks_cover_every_channel_and_state_once() {
         for (batch, channels, states) in [(1, 5, 1), (2, 16, 16), (1, 33, 7), (3, 40, 4), (1, 1, 3)] {
-            let plan = Plan::new(ScanShape { batch, length: 9, channels, states });
+            let plan = Plan::new(ScanShape { batch, length: 9, channels, states, rank: 1, groups: batch });
             let mut seen = vec![0; batch * channels * states];
             for index in 0..plan.tasks() {
                 let task = plan.task(index);
+                assert_eq!(task.parameter, task.sequence * channels + task.channel);
                 for e in task.channel..task.channel + task.width {
                     for n in task.states.clone() {
                         seen[(task.sequence * channels + e) * states + n] += 1;

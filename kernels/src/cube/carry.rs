@@ -8,16 +8,21 @@ use cubecl::prelude::*;
 use super::{LANES, SEGMENTS};
 
 /// `directions` 1: states forwards in time, rows of a chunk `[N states, ΣΔ]`. `directions` 2: in addition the
-/// gradients of states backwards, rows `[N states, ΣΔ, N gradients]`. The head of `carry` gets `a` and `d`.
+/// gradients of states backwards, rows `[N states, ΣΔ, N gradients]`. The head of `carry` gets the parameters.
 #[cube(launch)]
 pub(super) fn carry_over_chunks(
-    a: &[f32],
+    step_weight: &[f32],
+    step_bias: &[f32],
+    a_log: &[f32],
     d: &[f32],
     carry: &mut [f32],
     channels: usize,
+    per_group: usize,
+    groups: usize,
     chunks: usize,
     items: usize,
     #[comptime] states: usize,
+    #[comptime] rank: usize,
     #[comptime] directions: usize,
 ) {
     let mut decays = Shared::<[f32]>::new_slice(comptime![LANES * SEGMENTS]);
@@ -31,7 +36,10 @@ pub(super) fn carry_over_chunks(
     let direction = (item / pairs) % directions;
     let sequence = item / (pairs * directions);
     let rows = comptime![states * directions + 1];
-    let head = comptime![states + 1] * channels;
+    let head_rows = comptime![states + 2 + rank];
+    let head = head_rows * groups * channels;
+    let group = sequence / per_group;
+    let parameter = group * channels + e;
     let base = head + sequence * chunks * rows * channels + e;
     let mut row = n;
     if direction == 1 {
@@ -45,7 +53,7 @@ pub(super) fn carry_over_chunks(
     }
     let mut rate = 0.0f32;
     if item < items {
-        rate = a[e * states + n];
+        rate = -f32::exp(a_log[parameter * states + n]);
     } else {
         from = 0;
         to = 0;
@@ -80,10 +88,17 @@ pub(super) fn carry_over_chunks(
         carry[at + row * channels] = start;
         start = factor * start + own;
     }
-    if item < pairs && segment == 0 {
-        carry[n * channels + e] = rate;
+    // the first sequence of a set of parameters writes them down
+    let in_group = sequence % per_group;
+    if item < items && segment == 0 && direction == 0 && in_group == 0 {
+        let own = group * head_rows * channels + e;
+        carry[own + n * channels] = rate;
         if n == 0 {
-            carry[states * channels + e] = d[e];
+            carry[own + states * channels] = d[parameter];
+            carry[own + comptime![states + 1] * channels] = step_bias[parameter];
+            for r in 0..rank {
+                carry[own + (comptime![states + 2] + r) * channels] = step_weight[parameter * rank + r];
+            }
         }
     }
 }

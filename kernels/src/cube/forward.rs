@@ -1,7 +1,8 @@
 //! Steps 1 and 3 of the scan, one unit per chunk and channel.
 //!
-//! The carry buffer: a head of `(N + 1) E` parameters (`a` as `[n][e]`, then `d`), then for every chunk rows of
-//! `E` values: `N` states and, last, the sum of the chunk's steps.
+//! The carry buffer: a head of parameters, for every set `N + 2 + R` rows of `E` values (the rates −exp(a_log), `d`, the
+//! bias and the columns of the weight that give the steps), then for every chunk rows of `E` values: `N` states and, last,
+//! the sum of the chunk's steps.
 
 use cubecl::prelude::*;
 
@@ -38,26 +39,50 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     top / (t + 1.0f32)
 }
 
-/// Step 1: the end state of every chunk from 0, and the sum of its steps.
+/// `1 − e⁻ˢ`: the logistic function of x out of `s = softplus(x)`; a polynomial where the difference would lose digits.
+#[cube]
+pub(super) fn sigmoid_of_softplus(s: f32) -> f32 {
+    let mut result = 1.0f32 - f32::exp(-s);
+    if s < 0.5f32 {
+        let mut p = 1.0f32 - s * 0.125f32;
+        p = 1.0f32 - s * 0.142_857_15f32 * p;
+        p = 1.0f32 - s * 0.166_666_67f32 * p;
+        p = 1.0f32 - s * 0.2f32 * p;
+        p = 1.0f32 - s * 0.25f32 * p;
+        p = 1.0f32 - s * 0.333_333_34f32 * p;
+        p = 1.0f32 - s * 0.5f32 * p;
+        result = s * p;
+    }
+    result
+}
+
+/// Step 1: the end state of every chunk from 0, and the sum of its steps. `row` is the distance between the rows of two
+/// tokens in `projected`, `per_group` the sequences of a set of parameters.
 #[cube(launch)]
 pub(super) fn summarise_chunks(
     u: &[f32],
-    delta: &[f32],
-    a: &[f32],
-    b: &[f32],
+    projected: &[f32],
+    step_weight: &[f32],
+    step_bias: &[f32],
+    a_log: &[f32],
     carry: &mut [f32],
     length: usize,
     channels: usize,
+    row: usize,
+    per_group: usize,
+    groups: usize,
     chunks: usize,
     chunk: usize,
     items: usize,
     #[comptime] states: usize,
+    #[comptime] rank: usize,
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
         let e = id % channels;
         let place = id / channels;
         let sequence = place / chunks;
+        let parameter = sequence / per_group * channels + e;
         let first = (place % chunks) * chunk;
         let mut last = first + chunk;
         if last > length {
@@ -67,22 +92,34 @@ pub(super) fn summarise_chunks(
         let mut h = Array::<f32>::new(states);
         #[unroll]
         for n in 0..states {
-            rates[n] = a[e * states + n];
+            rates[n] = -f32::exp(a_log[parameter * states + n]);
             h[n] = 0.0f32;
         }
+        let mut weights = Array::<f32>::new(rank);
+        #[unroll]
+        for r in 0..rank {
+            weights[r] = step_weight[parameter * rank + r];
+        }
+        let bias = step_bias[parameter];
         let mut total = 0.0f32;
         for t in first..last {
             let token = sequence * length + t;
-            let step = softplus(delta[token * channels + e]);
+            let from = token * row;
+            let mut raw = bias;
+            #[unroll]
+            for r in 0..rank {
+                raw += weights[r] * projected[from + r];
+            }
+            let step = softplus(raw);
             let drive = step * u[token * channels + e];
             total += step;
             #[unroll]
             for n in 0..states {
-                h[n] = f32::exp(step * rates[n]) * h[n] + drive * b[token * states + n];
+                h[n] = f32::exp(step * rates[n]) * h[n] + drive * projected[from + rank + n];
             }
         }
         let rows = comptime![states + 1];
-        let base = rows * channels + place * rows * channels + e;
+        let base = comptime![states + 2 + rank] * groups * channels + place * rows * channels + e;
         #[unroll]
         for n in 0..states {
             carry[base + n * channels] = h[n];
@@ -95,17 +132,19 @@ pub(super) fn summarise_chunks(
 #[cube(launch)]
 pub(super) fn apply_chunks(
     u: &[f32],
-    delta: &[f32],
-    b: &[f32],
-    c: &[f32],
+    projected: &[f32],
     carry: &[f32],
     y: &mut [f32],
     length: usize,
     channels: usize,
+    row: usize,
+    per_group: usize,
+    groups: usize,
     chunks: usize,
     chunk: usize,
     items: usize,
     #[comptime] states: usize,
+    #[comptime] rank: usize,
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
@@ -117,27 +156,41 @@ pub(super) fn apply_chunks(
         if last > length {
             last = length;
         }
+        let head_rows = comptime![states + 2 + rank];
+        let head = sequence / per_group * head_rows * channels + e;
         let rows = comptime![states + 1];
-        let base = rows * channels + place * rows * channels + e;
+        let base = head_rows * groups * channels + place * rows * channels + e;
         let mut rates = Array::<f32>::new(states);
         let mut h = Array::<f32>::new(states);
         #[unroll]
         for n in 0..states {
-            rates[n] = carry[n * channels + e];
+            rates[n] = carry[head + n * channels];
             h[n] = carry[base + n * channels];
         }
-        let skip = carry[states * channels + e];
+        let skip = carry[head + states * channels];
+        let bias = carry[head + comptime![states + 1] * channels];
+        let mut weights = Array::<f32>::new(rank);
+        #[unroll]
+        for r in 0..rank {
+            weights[r] = carry[head + (comptime![states + 2] + r) * channels];
+        }
         for t in first..last {
             let token = sequence * length + t;
             let at = token * channels + e;
-            let step = softplus(delta[at]);
+            let from = token * row;
+            let mut raw = bias;
+            #[unroll]
+            for r in 0..rank {
+                raw += weights[r] * projected[from + r];
+            }
+            let step = softplus(raw);
             let drive = step * u[at];
             let mut sum = skip * u[at];
             #[unroll]
             for n in 0..states {
-                let next = f32::exp(step * rates[n]) * h[n] + drive * b[token * states + n];
+                let next = f32::exp(step * rates[n]) * h[n] + drive * projected[from + rank + n];
                 h[n] = next;
-                sum += c[token * states + n] * next;
+                sum += projected[from + comptime![rank + states] + n] * next;
             }
             y[at] = sum;
         }

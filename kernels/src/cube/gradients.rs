@@ -2,8 +2,8 @@
 
 use cubecl::prelude::*;
 
-use super::forward::{sigmoid, softplus};
-use super::{LANES, SEGMENTS};
+use super::forward::{sigmoid_of_softplus, softplus};
+use super::{LANES, SEGMENTS, STRETCH};
 
 /// Step 1 in both directions: rows of a chunk `[N end states, ΣΔ, N gradients that leave its start]`.
 ///
@@ -11,24 +11,29 @@ use super::{LANES, SEGMENTS};
 #[cube(launch)]
 pub(super) fn summarise_both_ways(
     u: &[f32],
-    delta: &[f32],
-    a: &[f32],
-    b: &[f32],
-    c: &[f32],
+    projected: &[f32],
+    step_weight: &[f32],
+    step_bias: &[f32],
+    a_log: &[f32],
     y_grad: &[f32],
     carry: &mut [f32],
     length: usize,
     channels: usize,
+    row: usize,
+    per_group: usize,
+    groups: usize,
     chunks: usize,
     chunk: usize,
     items: usize,
     #[comptime] states: usize,
+    #[comptime] rank: usize,
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
         let e = id % channels;
         let place = id / channels;
         let sequence = place / chunks;
+        let parameter = sequence / per_group * channels + e;
         let first = (place % chunks) * chunk;
         let mut last = first + chunk;
         if last > length {
@@ -40,30 +45,42 @@ pub(super) fn summarise_both_ways(
         let mut back = Array::<f32>::new(states);
         #[unroll]
         for n in 0..states {
-            rates[n] = a[e * states + n];
+            rates[n] = -f32::exp(a_log[parameter * states + n]);
             h[n] = 0.0f32;
             product[n] = 1.0f32;
             back[n] = 0.0f32;
         }
+        let mut weights = Array::<f32>::new(rank);
+        #[unroll]
+        for r in 0..rank {
+            weights[r] = step_weight[parameter * rank + r];
+        }
+        let bias = step_bias[parameter];
         let mut total = 0.0f32;
         for t in first..last {
             let token = sequence * length + t;
             let at = token * channels + e;
-            let step = softplus(delta[at]);
+            let from = token * row;
+            let mut raw = bias;
+            #[unroll]
+            for r in 0..rank {
+                raw += weights[r] * projected[from + r];
+            }
+            let step = softplus(raw);
             let drive = step * u[at];
             let g = y_grad[at];
             total += step;
             #[unroll]
             for n in 0..states {
                 let decay = f32::exp(step * rates[n]);
-                h[n] = decay * h[n] + drive * b[token * states + n];
+                h[n] = decay * h[n] + drive * projected[from + rank + n];
                 let walked = product[n] * decay;
                 product[n] = walked;
-                back[n] += walked * (c[token * states + n] * g);
+                back[n] += walked * (projected[from + comptime![rank + states] + n] * g);
             }
         }
         let rows = comptime![2 * states + 1];
-        let base = comptime![states + 1] * channels + place * rows * channels + e;
+        let base = comptime![states + 2 + rank] * groups * channels + place * rows * channels + e;
         #[unroll]
         for n in 0..states {
             carry[base + n * channels] = h[n];
@@ -76,24 +93,30 @@ pub(super) fn summarise_both_ways(
 /// Step 3: gradients of every chunk, recomputing its states. One cube per chunk and block of 16 channels, one
 /// unit per channel and `per_unit` states (`width` units side by side).
 ///
-/// `out`: gradients of `u` and `delta` `[B, L, E]` each, then of `b` and `c` `[blocks, B, L, N]` each, then of
-/// `a` and `d` per chunk `[B, chunks, N + 1, E]`.
+/// Going back, the states and decays of [`STRETCH`] tokens are in registers, computed again from the state before them.
+///
+/// `u_grad` `[B, L, E]`. `out`: gradients of the steps before softplus `[B, L, E]`, then of `B` and `C` `[blocks, B, L, N]`
+/// each, then per chunk rows of `E` values, those of the parameters: `N` of the rates, `d`, the steps' bias and the `R`
+/// columns of their weight.
 #[cube(launch)]
 pub(super) fn differentiate_chunks(
     u: &[f32],
-    delta: &[f32],
-    b: &[f32],
-    c: &[f32],
+    projected: &[f32],
     y_grad: &[f32],
     carry: &[f32],
+    u_grad: &mut [f32],
     out: &mut [f32],
     tokens: usize,
     length: usize,
     channels: usize,
+    row: usize,
+    per_group: usize,
+    groups: usize,
     chunks: usize,
     blocks: usize,
     cubes: usize,
     #[comptime] states: usize,
+    #[comptime] rank: usize,
     #[comptime] width: usize,
     #[comptime] per_unit: usize,
     #[comptime] chunk: usize,
@@ -118,8 +141,10 @@ pub(super) fn differentiate_chunks(
     let unit = lane * width + side;
     let e = block * comptime![LANES] + lane;
     let own_channel = active && e < channels;
+    let head_rows = comptime![states + 2 + rank];
+    let head = sequence / per_group * head_rows * channels;
     let rows = comptime![2 * states + 1];
-    let base = comptime![states + 1] * channels + place * rows * channels + e;
+    let base = head_rows * groups * channels + place * rows * channels + e;
 
     // every unit loads part of the chunk; tokens and channels that do not exist are steps of 0
     let mut i = unit;
@@ -130,10 +155,15 @@ pub(super) fn differentiate_chunks(
         let mut input = 0.0f32;
         let mut grad = 0.0f32;
         if active && t < length && channel < channels {
-            let at = (sequence * length + t) * channels + channel;
-            step = softplus(delta[at]);
-            input = u[at];
-            grad = y_grad[at];
+            let token = sequence * length + t;
+            let mut raw = carry[head + comptime![states + 1] * channels + channel];
+            for r in 0..rank {
+                let weight = carry[head + (comptime![states + 2] + r) * channels + channel];
+                raw += weight * projected[token * row + r];
+            }
+            step = softplus(raw);
+            input = u[token * channels + channel];
+            grad = y_grad[token * channels + channel];
         }
         steps[i] = step;
         inputs[i] = input;
@@ -142,11 +172,14 @@ pub(super) fn differentiate_chunks(
     }
     sync_cube();
 
+    let stretches = comptime![chunk / STRETCH];
     let mut rates = Array::<f32>::new(per_unit);
     let mut h = Array::<f32>::new(per_unit);
     let mut later = Array::<f32>::new(per_unit);
     let mut rate_grads = Array::<f32>::new(per_unit);
-    let mut before = Array::<f32>::new(comptime![per_unit * chunk]);
+    let mut starts = Array::<f32>::new(comptime![per_unit * chunk / STRETCH]);
+    let mut before = Array::<f32>::new(comptime![per_unit * STRETCH]);
+    let mut decays = Array::<f32>::new(comptime![per_unit * STRETCH]);
     #[unroll]
     for j in 0..per_unit {
         let n = side + j * width;
@@ -155,104 +188,153 @@ pub(super) fn differentiate_chunks(
         later[j] = 0.0f32;
         rate_grads[j] = 0.0f32;
         if own_channel && n < states {
-            rates[j] = carry[n * channels + e];
+            rates[j] = carry[head + n * channels + e];
             h[j] = carry[base + n * channels];
             later[j] = carry[base + (n + comptime![states + 1]) * channels];
         }
+        starts[j] = h[j];
     }
-    for t in 0..chunk {
-        let token = sequence * length + first + t;
-        let step = steps[t * comptime![LANES] + lane];
-        let drive = step * inputs[t * comptime![LANES] + lane];
+    for stretch in 1..stretches {
         #[unroll]
-        for j in 0..per_unit {
-            let n = side + j * width;
-            before[t * per_unit + j] = h[j];
-            if own_channel && n < states && first + t < length {
-                h[j] = f32::exp(step * rates[j]) * h[j] + drive * b[token * states + n];
+        for i in 0..STRETCH {
+            let t = (stretch - 1) * comptime![STRETCH] + i;
+            let from = (sequence * length + first + t) * row;
+            let step = steps[t * comptime![LANES] + lane];
+            let drive = step * inputs[t * comptime![LANES] + lane];
+            #[unroll]
+            for j in 0..per_unit {
+                let n = side + j * width;
+                if own_channel && n < states && first + t < length {
+                    h[j] = f32::exp(step * rates[j]) * h[j] + drive * projected[from + rank + n];
+                }
             }
         }
+        #[unroll]
+        for j in 0..per_unit {
+            starts[stretch * per_unit + j] = h[j];
+        }
     }
-    let b_start = 2 * tokens * channels;
+    let mut bias_grad = 0.0f32;
+    let mut weight_grads = Array::<f32>::new(rank);
+    #[unroll]
+    for r in 0..rank {
+        weight_grads[r] = 0.0f32;
+    }
+    let b_start = tokens * channels;
     let c_start = b_start + blocks * tokens * states;
-    for i in 0..chunk {
-        let t = comptime![chunk - 1] - i;
-        let exists = active && first + t < length;
-        let token = sequence * length + first + t;
-        let step = steps[t * comptime![LANES] + lane];
-        let input = inputs[t * comptime![LANES] + lane];
-        let g = grads[t * comptime![LANES] + lane];
-        let mut sum_drive = 0.0f32;
-        let mut sum_decay = 0.0f32;
+    for back in 0..stretches {
+        let stretch = comptime![chunk / STRETCH - 1] - back;
         #[unroll]
         for j in 0..per_unit {
-            let n = side + j * width;
-            let mut from_b = 0.0f32;
-            let mut from_c = 0.0f32;
-            if own_channel && n < states && first + t < length {
-                let bn = b[token * states + n];
-                let cn = c[token * states + n];
-                let state = before[t * per_unit + j];
+            h[j] = starts[stretch * per_unit + j];
+        }
+        #[unroll]
+        for i in 0..STRETCH {
+            let t = stretch * comptime![STRETCH] + i;
+            let from = (sequence * length + first + t) * row;
+            let step = steps[t * comptime![LANES] + lane];
+            let drive = step * inputs[t * comptime![LANES] + lane];
+            #[unroll]
+            for j in 0..per_unit {
+                let n = side + j * width;
+                let at = comptime![i * per_unit + j];
                 let decay = f32::exp(step * rates[j]);
-                let grad_h = cn * g + later[j];
-                let leaving = decay * grad_h;
-                later[j] = leaving;
-                let through = leaving * state;
-                rate_grads[j] += through * step;
-                sum_drive += grad_h * bn;
-                sum_decay += through * rates[j];
-                from_b = grad_h * (step * input);
-                from_c = g * (decay * state + step * input * bn);
-            }
-            to_b[unit] = from_b;
-            to_c[unit] = from_c;
-            if comptime![j + 1 == per_unit] {
-                to_drive[unit] = sum_drive;
-                to_decay[unit] = sum_decay;
-            }
-            sync_cube();
-            let column = unit % width;
-            let state = column + j * width;
-            if exists && state < states && unit < comptime![2 * width] {
-                let mut sum = 0.0f32;
-                if unit < width {
-                    for l in 0..comptime![LANES] {
-                        sum += to_b[l * width + column];
-                    }
-                    out[b_start + (block * tokens + token) * states + state] = sum;
-                } else {
-                    for l in 0..comptime![LANES] {
-                        sum += to_c[l * width + column];
-                    }
-                    out[c_start + (block * tokens + token) * states + state] = sum;
+                before[at] = h[j];
+                decays[at] = decay;
+                if own_channel && n < states && first + t < length {
+                    h[j] = decay * h[j] + drive * projected[from + rank + n];
                 }
             }
-            if comptime![j + 1 == per_unit] {
-                let channel = block * comptime![LANES] + unit;
-                if exists && unit < comptime![LANES] && channel < channels {
-                    let mut drive = 0.0f32;
-                    let mut decayed = 0.0f32;
-                    for s in 0..width {
-                        drive += to_drive[unit * width + s];
-                        decayed += to_decay[unit * width + s];
-                    }
-                    let at = token * channels + channel;
-                    let skip = carry[states * channels + channel];
-                    let own = t * comptime![LANES] + unit;
-                    out[at] = steps[own] * drive + skip * grads[own];
-                    out[tokens * channels + at] = (inputs[own] * drive + decayed) * sigmoid(delta[at]);
+        }
+        #[unroll]
+        for i in 0..STRETCH {
+            let own_token = comptime![STRETCH - 1 - i];
+            let t = stretch * comptime![STRETCH] + own_token;
+            let exists = active && first + t < length;
+            let token = sequence * length + first + t;
+            let from = token * row;
+            let step = steps[t * comptime![LANES] + lane];
+            let input = inputs[t * comptime![LANES] + lane];
+            let g = grads[t * comptime![LANES] + lane];
+            let mut sum_drive = 0.0f32;
+            let mut sum_decay = 0.0f32;
+            #[unroll]
+            for j in 0..per_unit {
+                let n = side + j * width;
+                let at = comptime![own_token * per_unit + j];
+                let mut from_b = 0.0f32;
+                let mut from_c = 0.0f32;
+                if own_channel && n < states && first + t < length {
+                    let bn = projected[from + rank + n];
+                    let cn = projected[from + comptime![rank + states] + n];
+                    let state = before[at];
+                    let decay = decays[at];
+                    let grad_h = cn * g + later[j];
+                    let leaving = decay * grad_h;
+                    later[j] = leaving;
+                    let through = leaving * state;
+                    rate_grads[j] += through * step;
+                    sum_drive += grad_h * bn;
+                    sum_decay += through * rates[j];
+                    from_b = grad_h * (step * input);
+                    from_c = g * (decay * state + step * input * bn);
                 }
+                to_b[unit] = from_b;
+                to_c[unit] = from_c;
+                if comptime![j + 1 == per_unit] {
+                    to_drive[unit] = sum_drive;
+                    to_decay[unit] = sum_decay;
+                }
+                sync_cube();
+                let column = unit % width;
+                let state = column + j * width;
+                if exists && state < states && unit < comptime![2 * width] {
+                    let mut sum = 0.0f32;
+                    if unit < width {
+                        for l in 0..comptime![LANES] {
+                            sum += to_b[l * width + column];
+                        }
+                        out[b_start + (block * tokens + token) * states + state] = sum;
+                    } else {
+                        for l in 0..comptime![LANES] {
+                            sum += to_c[l * width + column];
+                        }
+                        out[c_start + (block * tokens + token) * states + state] = sum;
+                    }
+                }
+                if comptime![j + 1 == per_unit] {
+                    let channel = block * comptime![LANES] + unit;
+                    if exists && unit < comptime![LANES] && channel < channels {
+                        let mut drive = 0.0f32;
+                        let mut decayed = 0.0f32;
+                        for s in 0..width {
+                            drive += to_drive[unit * width + s];
+                            decayed += to_decay[unit * width + s];
+                        }
+                        let at = token * channels + channel;
+                        let skip = carry[head + states * channels + channel];
+                        let own = t * comptime![LANES] + unit;
+                        u_grad[at] = steps[own] * drive + skip * grads[own];
+                        let raw_grad = (inputs[own] * drive + decayed) * sigmoid_of_softplus(steps[own]);
+                        out[at] = raw_grad;
+                        bias_grad += raw_grad;
+                        #[unroll]
+                        for r in 0..rank {
+                            weight_grads[r] += raw_grad * projected[from + r];
+                        }
+                    }
+                }
+                sync_cube();
             }
-            sync_cube();
         }
     }
-    let parameters = c_start + blocks * tokens * states + place * comptime![states + 1] * channels + e;
+    let parameters = c_start + blocks * tokens * states + place * head_rows * channels;
     if own_channel {
         #[unroll]
         for j in 0..per_unit {
             let n = side + j * width;
             if n < states {
-                out[parameters + n * channels] = rate_grads[j];
+                out[parameters + n * channels + e] = rate_grads[j];
             }
         }
         if side == 0 {
@@ -260,59 +342,80 @@ pub(super) fn differentiate_chunks(
             for t in 0..chunk {
                 sum += grads[t * comptime![LANES] + lane] * inputs[t * comptime![LANES] + lane];
             }
-            out[parameters + states * channels] = sum;
+            out[parameters + states * channels + e] = sum;
+        }
+    }
+    let channel = block * comptime![LANES] + unit;
+    if active && unit < comptime![LANES] && channel < channels {
+        out[parameters + comptime![states + 1] * channels + channel] = bias_grad;
+        #[unroll]
+        for r in 0..rank {
+            out[parameters + (comptime![states + 2] + r) * channels + channel] = weight_grads[r];
         }
     }
 }
 
-/// Gradients of `u` and `delta` out of the common buffer, and those of `b` and `c` summed over blocks of channels.
+/// Gradients of `projected` `[B, L, R + 2N]`: those of δ through the map of the steps, those of `B` and `C` summed over
+/// blocks of channels. `by_tokens` is the tokens of a set of parameters.
 #[cube(launch)]
-pub(super) fn gather_tokens(
+pub(super) fn gather_columns(
     out: &[f32],
-    u_grad: &mut [f32],
-    delta_grad: &mut [f32],
-    b_grad: &mut [f32],
-    c_grad: &mut [f32],
-    by_channels: usize,
-    by_states: usize,
+    step_weight: &[f32],
+    projected_grad: &mut [f32],
+    tokens: usize,
+    by_tokens: usize,
+    channels: usize,
     blocks: usize,
+    states: usize,
+    rank: usize,
 ) {
     let id = ABSOLUTE_POS;
-    if id < by_channels {
-        u_grad[id] = out[id];
-        delta_grad[id] = out[by_channels + id];
-    }
-    if id < by_states {
-        let b_start = 2 * by_channels;
-        let c_start = b_start + blocks * by_states;
-        let mut b_sum = 0.0f32;
-        let mut c_sum = 0.0f32;
-        for block in 0..blocks {
-            b_sum += out[b_start + block * by_states + id];
-            c_sum += out[c_start + block * by_states + id];
+    let width = rank + 2 * states;
+    let token = id / width;
+    let column = id % width;
+    if token < tokens {
+        let mut sum = 0.0f32;
+        if column < rank {
+            let weights = token / by_tokens * channels * rank + column;
+            for e in 0..channels {
+                sum += out[token * channels + e] * step_weight[weights + e * rank];
+            }
+        } else {
+            let of_c = (column - rank) / states;
+            let n = (column - rank) % states;
+            let start = tokens * channels + of_c * blocks * tokens * states;
+            for block in 0..blocks {
+                sum += out[start + (block * tokens + token) * states + n];
+            }
         }
-        b_grad[id] = b_sum;
-        c_grad[id] = c_sum;
+        projected_grad[id] = sum;
     }
 }
 
-/// Gradients of `a` and `d`: sums over `count` rows of `(N + 1) E` values that begin at `start`. A cube takes 16
-/// columns and cuts the rows into 16 segments.
+/// Gradients of the parameters: sums over `count` rows for each set of `(N + 2 + R) E` values that begin at `start`. A cube
+/// takes 16 columns and cuts the rows into 16 segments.
 #[cube(launch)]
 pub(super) fn sum_parameters(
     out: &[f32],
-    a_grad: &mut [f32],
+    a_log: &[f32],
+    step_weight_grad: &mut [f32],
+    step_bias_grad: &mut [f32],
+    a_log_grad: &mut [f32],
     d_grad: &mut [f32],
     start: usize,
     count: usize,
+    groups: usize,
     channels: usize,
-    #[comptime] states: usize,
+    states: usize,
+    rank: usize,
 ) {
     let mut sums = Shared::<[f32]>::new_slice(comptime![LANES * SEGMENTS]);
     let lane = UNIT_POS_X as usize;
     let segment = UNIT_POS_Y as usize;
-    let columns = comptime![states + 1] * channels;
-    let column = CUBE_POS * comptime![LANES] + lane;
+    let columns = (states + 2 + rank) * channels;
+    let place = CUBE_POS * comptime![LANES] + lane;
+    let column = place % columns;
+    let group = place / columns;
     let piece = (count + comptime![SEGMENTS - 1]) / comptime![SEGMENTS];
     let from = segment * piece;
     let mut to = from + piece;
@@ -320,24 +423,28 @@ pub(super) fn sum_parameters(
         to = count;
     }
     let mut sum = 0.0f32;
-    if column < columns {
+    if group < groups {
         for row in from..to {
-            sum += out[start + row * columns + column];
+            sum += out[start + (group * count + row) * columns + column];
         }
     }
     sums[segment * comptime![LANES] + lane] = sum;
     sync_cube();
-    if column < columns && segment == 0 {
+    if group < groups && segment == 0 {
         let mut total = 0.0f32;
         for s in 0..comptime![SEGMENTS] {
             total += sums[s * comptime![LANES] + lane];
         }
         let n = column / channels;
-        let e = column % channels;
+        let parameter = group * channels + column % channels;
         if n < states {
-            a_grad[e * states + n] = total;
+            a_log_grad[parameter * states + n] = total * -f32::exp(a_log[parameter * states + n]);
+        } else if n == states {
+            d_grad[parameter] = total;
+        } else if n == states + 1 {
+            step_bias_grad[parameter] = total;
         } else {
-            d_grad[e] = total;
+            step_weight_grad[parameter * rank + n - states - 2] = total;
         }
     }
 }

@@ -9,20 +9,25 @@
 //!
 //! The backward pass has the same three launches: the gradient of the state runs through the chunks backwards by
 //! the same factor `exp(A ΣΔ)`. Within a chunk states are recomputed. Two more launches add up what channels
-//! contribute to `b` and `c`, and tokens to `a` and `d`; in a fixed order, without atomics.
+//! contribute to `B`, `C` and δ, and tokens to the parameters; in a fixed order, without atomics.
+//!
+//! Every kernel computes the steps from the low rank of `projected` and reads `B` and `C` from its rows: neither the steps nor
+//! slices of `projected` are ever stored.
 //!
 //! Limits: at most 7 buffers and CubeCL's own per launch (WebGPU's default is 8), 256 units and 16 KiB of shared
 //! memory per cube, any number of cubes. The largest buffer is the backward pass's, about
-//! `B L (2 E + 2 N ⌈E/16⌉)` floats.
+//! `B L (E + 2 N ⌈E/16⌉)` floats.
 
 mod backend;
 mod carry;
 pub(crate) mod forward;
 mod gradients;
 pub(crate) mod launch;
+mod observe;
 pub(crate) mod sums;
 
 pub use launch::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES, launches};
+pub use observe::{Launched, observe};
 
 /// Channels of a cube in the backward pass, and columns of a cube in sums.
 const LANES: usize = 16;
@@ -32,3 +37,5 @@ const SEGMENTS: usize = 16;
 const UNITS: u32 = 64;
 /// Most tokens of a chunk in the backward pass, by shared memory.
 const MAX_GRADIENT_CHUNK: usize = 64;
+/// Tokens whose states the backward pass holds in registers at a time; chunks there are multiples of it.
+const STRETCH: usize = 4;

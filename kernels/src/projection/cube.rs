@@ -23,21 +23,25 @@ fn turned(x: Tensor, from: Layout, to: Layout) -> Tensor {
 impl ProjectionBackend for B {
     fn project(x: Tensor, w: Tensor, from: Layout, to: Layout) -> Tensor {
         let ([batch, channels, positions], [output, _]) = (from.sizes(x.shape().dims()), w.shape().dims());
-        let y = match from {
-            Layout::Volume => B::float_matmul(reshaped(w, [1, output, channels]), x),
+        match to {
+            Layout::Volume => {
+                B::float_matmul(reshaped(w, [1, output, channels]), turned(x, from, Layout::Volume))
+            }
+            Layout::Tokens if from == Layout::Volume => {
+                let w = B::float_swap_dims(reshaped(w, [1, output, channels]), 1, 2);
+                B::float_matmul(turned(x, from, Layout::Tokens), w)
+            }
             Layout::Tokens => {
                 let rows = reshaped(x, [batch * positions, channels]);
                 let y = B::float_matmul(rows, B::float_swap_dims(w, 0, 1));
                 reshaped(y, [batch, positions, output])
             }
-        };
-        turned(y, from, to)
+        }
     }
 
     fn project_and_add(x: Tensor, w: Tensor, b: Tensor, from: Layout, to: Layout) -> Tensor {
         let [output] = b.shape().dims();
-        let y = Self::project(x, w, from, from);
-        turned(B::float_add(y, reshaped(b, from.shape([1, output, 1]))), from, to)
+        B::float_add(Self::project(x, w, from, to), reshaped(b, to.shape([1, output, 1])))
     }
 }
 

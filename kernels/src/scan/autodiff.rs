@@ -18,9 +18,9 @@ impl<B: ScanKernels> Backward<B, 6> for SelectiveScan {
     fn backward(self, ops: Ops<Self::State, 6>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let y_grad = grads.consume::<B>(&ops.node);
         let (inputs, chunk) = ops.state;
-        let [u, delta, a, b, c, d] = inputs.map(|id| checkpointer.retrieve_node_output::<FloatTensor<B>>(id));
-        let found = B::scan_gradients(u, delta, a, b, c, d, y_grad, chunk);
-        let found = [found.u, found.delta, found.a, found.b, found.c, found.d];
+        let inputs = inputs.map(|id| checkpointer.retrieve_node_output::<FloatTensor<B>>(id));
+        let found = B::scan_gradients(inputs, y_grad, chunk);
+        let found = [found.u, found.projected, found.step_weight, found.step_bias, found.a_log, found.d];
         for (parent, gradient) in ops.parents.into_iter().zip(found) {
             if let Some(node) = parent {
                 grads.register::<B>(node.id, gradient);
@@ -32,24 +32,26 @@ impl<B: ScanKernels> Backward<B, 6> for SelectiveScan {
 impl<B: ScanKernels, C: CheckpointStrategy> ScanBackend for Autodiff<B, C> {
     fn scan(
         u: FloatTensor<Self>,
-        delta: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        c: FloatTensor<Self>,
+        projected: FloatTensor<Self>,
+        step_weight: FloatTensor<Self>,
+        step_bias: FloatTensor<Self>,
+        a_log: FloatTensor<Self>,
         d: FloatTensor<Self>,
         chunk: Option<usize>,
     ) -> FloatTensor<Self> {
-        let nodes = [u.node(), delta.node(), a.node(), b.node(), c.node(), d.node()];
+        let inputs = [u, projected, step_weight, step_bias, a_log, d];
+        let values = |inputs: [FloatTensor<Self>; 6]| {
+            let [u, projected, step_weight, step_bias, a_log, d] =
+                inputs.map(FloatTensor::<Self>::into_primitive);
+            B::scan(u, projected, step_weight, step_bias, a_log, d, chunk)
+        };
+        let nodes = inputs.each_ref().map(FloatTensor::<Self>::node);
         match SelectiveScan.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = [&u, &delta, &a, &b, &c, &d].map(|input| prep.checkpoint(input));
-                let [u, delta, a, b, c, d] = [u, delta, a, b, c, d].map(FloatTensor::<Self>::into_primitive);
-                prep.finish((state, chunk), B::scan(u, delta, a, b, c, d, chunk))
+                let state = inputs.each_ref().map(|input| prep.checkpoint(input));
+                prep.finish((state, chunk), values(inputs))
             }
-            OpsKind::UnTracked(prep) => {
-                let [u, delta, a, b, c, d] = [u, delta, a, b, c, d].map(FloatTensor::<Self>::into_primitive);
-                prep.finish(B::scan(u, delta, a, b, c, d, chunk))
-            }
+            OpsKind::UnTracked(prep) => prep.finish(values(inputs)),
         }
     }
 }

@@ -7,15 +7,15 @@ use burn::backend::{Backend, backend_extension, tensor::FloatTensor};
 pub struct ScanGradients<T> {
     /// Gradient of `u`, `[B, L, E]`.
     pub u: T,
-    /// Gradient of `delta` (before softplus), `[B, L, E]`.
-    pub delta: T,
-    /// Gradient of `a`, `[E, N]`.
-    pub a: T,
-    /// Gradient of `b`, `[B, L, N]`.
-    pub b: T,
-    /// Gradient of `c`, `[B, L, N]`.
-    pub c: T,
-    /// Gradient of `d`, `[E]`.
+    /// Gradient of `projected`, `[B, L, R + 2N]`: columns of δ, of B and of C.
+    pub projected: T,
+    /// Gradient of `step_weight`, `[G·E, R]`.
+    pub step_weight: T,
+    /// Gradient of `step_bias`, `[G·E]`.
+    pub step_bias: T,
+    /// Gradient of `a_log`, `[G·E, N]`.
+    pub a_log: T,
+    /// Gradient of `d`, `[G·E]`.
     pub d: T,
 }
 
@@ -30,10 +30,10 @@ pub trait ScanBackend: Backend {
     /// `y` `[B, L, E]`.
     fn scan(
         u: FloatTensor<Self>,
-        delta: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        c: FloatTensor<Self>,
+        projected: FloatTensor<Self>,
+        step_weight: FloatTensor<Self>,
+        step_bias: FloatTensor<Self>,
+        a_log: FloatTensor<Self>,
         d: FloatTensor<Self>,
         chunk: Option<usize>,
     ) -> FloatTensor<Self>;
@@ -41,18 +41,9 @@ pub trait ScanBackend: Backend {
 
 /// The gradients of a scan on a backend without a graph; the graph node calls it.
 pub trait ScanKernels: ScanBackend {
-    /// Gradients of `Σ y ⊙ y_grad` with respect to the inputs.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the six inputs of the scan and the gradient of its output"
-    )]
+    /// Gradients of `Σ y ⊙ y_grad` with respect to the inputs, which come in the order of [`ScanBackend::scan`].
     fn scan_gradients(
-        u: FloatTensor<Self>,
-        delta: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        c: FloatTensor<Self>,
-        d: FloatTensor<Self>,
+        inputs: [FloatTensor<Self>; 6],
         y_grad: FloatTensor<Self>,
         chunk: Option<usize>,
     ) -> ScanGradients<FloatTensor<Self>>;

@@ -63,7 +63,7 @@ pub struct Drawn {
 pub(super) enum Reference {
     /// burn's tensor operations, which the CPU also has in f64.
     Plain(Operation),
-    /// The scan; its third input is ln(−a).
+    /// The scan in f64.
     Scan(ScanShape),
 }
 
@@ -253,21 +253,27 @@ impl Check {
     }
 }
 
-/// The scan and its gradients in f64. With a = −exp(α) the gradient of α is a ∂a.
+/// The scan and its gradients in f64.
 fn scan_in_f64(shape: ScanShape, drawn: &Drawn, passes: Passes) -> Results {
     let of = |values: &[f32]| -> Vec<f64> { values.iter().map(|value| f64::from(*value)).collect() };
     let in_f64 = |i: usize| of(&drawn.inputs[i]);
     let in_f32 = |values: Vec<f64>| -> Vec<f32> { values.into_iter().map(|value| value as f32).collect() };
-    let a: Vec<f64> = in_f64(2).into_iter().map(|alpha| -alpha.exp()).collect();
-    let inputs =
-        ScanInputs { shape, u: in_f64(0), delta: in_f64(1), a, b: in_f64(3), c: in_f64(4), d: in_f64(5) };
+    let inputs = ScanInputs {
+        shape,
+        u: in_f64(0),
+        projected: in_f64(1),
+        step_weight: in_f64(2),
+        step_bias: in_f64(3),
+        a_log: in_f64(4),
+        d: in_f64(5),
+    };
     let values = in_f32(selective_scan_f64(&inputs));
     if passes == Passes::Values {
         return Results { values, gradients: Vec::new() };
     }
     let found = selective_scan_gradients_f64(&inputs, &of(&drawn.result_gradient));
-    let alpha = found.a.iter().zip(&inputs.a).map(|(gradient, a)| gradient * a).collect();
-    let gradients = [found.u, found.delta, alpha, found.b, found.c, found.d].map(in_f32).into();
+    let gradients =
+        [found.u, found.projected, found.step_weight, found.step_bias, found.a_log, found.d].map(in_f32).into();
     Results { values, gradients }
 }
 

@@ -201,33 +201,31 @@ pub fn causal_convolution([batch, length, channels]: [usize; 3], taps: usize, or
     }
 }
 
-/// [`selective_scan`](crate::selective_scan) with a = −exp(α), and steps so small that states reach over several chunks.
+/// [`selective_scan`](crate::selective_scan), with steps so small that states reach over several chunks.
 pub fn scan(shape: ScanShape) -> Check {
-    let ScanShape { batch, length, channels, states } = shape;
-    let outputs = shape.tokens_by_channels();
-    let by_channel = move |x: &Tensor<1>| x.clone().reshape([batch, length, channels]);
-    let by_state = move |x: &Tensor<1>| x.clone().reshape([batch, length, states]);
+    let ScanShape { batch, length, channels, states, rank, groups } = shape;
+    let (outputs, columns, rows) = (batch * length * channels, rank + 2 * states, groups * channels);
+    let bound = (rank as f32).sqrt().recip();
     Check {
         kernel: Kernel::Scan,
-        shape: format!("{batch} × {length} × {channels}, {states} states"),
+        shape: format!("{batch} × {length} × {channels}, {states} states, rank {rank}"),
         inputs: vec![
             positions("u", outputs, PLAIN),
-            positions("the step", outputs, Spread::Uniform(-7.0, -1.0)),
-            parameter("the decay", shape.channels_by_states(), Spread::Uniform(-2.0, 2.7)),
-            positions("b", shape.tokens_by_states(), PLAIN),
-            positions("c", shape.tokens_by_states(), PLAIN),
-            parameter("d", channels, PLAIN),
+            positions("δ, b and c", batch * length * columns, PLAIN),
+            parameter("the map of the steps", rows * rank, Spread::Uniform(-bound, bound)),
+            parameter("their bias", rows, Spread::Uniform(-7.0, -1.0)),
+            parameter("the decay", rows * states, Spread::Uniform(-2.0, 2.7)),
+            parameter("d", rows, PLAIN),
         ],
         outputs,
         in_half_types: false,
         operation: Box::new(move |x| {
-            let a = x[2].clone().reshape([channels, states]).exp().neg();
             let y = crate::selective_scan(
-                by_channel(&x[0]),
-                by_channel(&x[1]),
-                a,
-                by_state(&x[3]),
-                by_state(&x[4]),
+                x[0].clone().reshape([batch, length, channels]),
+                x[1].clone().reshape([batch, length, columns]),
+                x[2].clone().reshape([rows, rank]),
+                x[3].clone(),
+                x[4].clone().reshape([rows, states]),
                 x[5].clone(),
             );
             y.reshape([outputs])

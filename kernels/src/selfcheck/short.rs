@@ -34,7 +34,7 @@ pub fn short_checks() -> Vec<Check> {
         layer_normalisation([1, CHANNELS, length]),
         projection([1, INNER, CHANNELS, length], [Layout::Tokens, Layout::Volume], true),
         causal_convolution([1, length, INNER], 4, ScanOrder::InterSlice { slices: SIZE_ZYX[0] }),
-        scan(ScanShape { batch: 1, length, channels: INNER, states: 16 }),
+        scan(ScanShape { batch: 1, length, channels: INNER, states: 16, rank: 2, groups: 1 }),
         gated_sum([1, length, INNER], SIZE_ZYX[0]),
         gelu(INNER * length),
     ]

@@ -114,12 +114,11 @@ impl NetworkSizes {
         };
         tokens(c, 2 * inner, Tokens, false);
         tokens(inner, rank + 2 * states, Tokens, false);
-        tokens(rank, inner, Tokens, true);
         tokens(inner, c, Volume, false);
         for order in [ScanOrder::Forward, ScanOrder::Backward, ScanOrder::InterSlice { slices }] {
             list.add(causal_convolution([batch, length, inner], self.taps, order));
         }
-        list.add(scan(ScanShape { batch, length, channels: inner, states }));
+        list.add(scan(ScanShape { batch, length, channels: inner, states, rank, groups: 1 }));
         list.add(gated_sum([batch, length, inner], slices));
 
         self.pointwise(list, level, [c, 2 * c], true);

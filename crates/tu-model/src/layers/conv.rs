@@ -10,8 +10,9 @@ use burn::tensor::Tensor;
 use burn::tensor::module::conv3d;
 use burn::tensor::ops::ConvOptions;
 use tu_kernels::projection::Layout;
-use tu_kernels::{conv_same, project};
+use tu_kernels::{PackedWeight, conv_same, conv_same_packed, project};
 
+use super::prepared::Prepared;
 use crate::initialiser::Initialiser;
 
 /// A 3-D convolution.
@@ -21,6 +22,8 @@ pub struct Conv {
     pub weight: Param<Tensor<5>>,
     /// `[out]`, where the layer has one.
     pub bias: Option<Param<Tensor<1>>>,
+    /// The weight as the device's convolution reads it.
+    pub packed: Prepared<PackedWeight>,
     /// Stride along z, y, x.
     #[module(skip)]
     pub stride_zyx: [usize; 3],
@@ -45,6 +48,7 @@ impl Conv {
         Self {
             weight: init.kaiming([output, input, kz, ky, kx], fan_in),
             bias: bias.then(|| init.kaiming([output], fan_in)),
+            packed: Prepared::none(),
             stride_zyx,
             padding_zyx,
         }
@@ -62,41 +66,69 @@ impl Conv {
 
     /// `[B, in, D, H, W]` to `[B, out, D', H', W']`.
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        self.convolve(x, self.bias.as_ref())
+    }
+
+    /// As [`Self::forward`], without the bias: for what instance normalisation follows, which takes a channel's mean away.
+    pub fn forward_without_bias(&self, x: Tensor<5>) -> Tensor<5> {
+        self.convolve(x, None)
+    }
+
+    fn convolve(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let [_, _, kz, ky, kx] = self.weight.dims();
         let unpadded = self.padding_zyx == [0; 3];
         if unpadded && self.stride_zyx == [1; 3] && [kz, ky, kx] == [1; 3] {
-            return self.product(x);
+            return self.product(x, bias);
         }
         let [_, _, _, h, w] = x.dims();
         if unpadded && kz == 1 && self.stride_zyx == [1, ky, kx] && h % ky == 0 && w % kx == 0 {
-            return self.patches(x);
+            return self.patches(x, bias);
         }
-        let weight = self.weight.val().cast(x.dtype());
-        let bias = self.bias.as_ref().map(|bias| bias.val().cast(x.dtype()));
-        let kept = [kz, ky, kx].iter().zip(&self.padding_zyx).all(|(k, p)| k % 2 == 1 && *p == k / 2);
-        if kept && self.stride_zyx == [1; 3] {
-            let y = conv_same(x, weight);
-            let [_, out, ..] = y.dims();
-            return match bias {
-                Some(bias) => y + bias.reshape([1, out, 1, 1, 1]),
-                None => y,
-            };
+        let bias = bias.map(|bias| bias.val().cast(x.dtype()));
+        if !self.keeps_size() {
+            let weight = self.weight.val().cast(x.dtype());
+            return conv3d(x, weight, bias, ConvOptions::new(self.stride_zyx, self.padding_zyx, [1; 3], 1));
         }
-        conv3d(x, weight, bias, ConvOptions::new(self.stride_zyx, self.padding_zyx, [1; 3], 1))
+        let y = match self.packed.get() {
+            Some(weight) => conv_same_packed(x, weight),
+            None => {
+                let weight = self.weight.val().cast(x.dtype());
+                conv_same(x, weight)
+            }
+        };
+        let [_, out, ..] = y.dims();
+        match bias {
+            Some(bias) => y + bias.reshape([1, out, 1, 1, 1]),
+            None => y,
+        }
+    }
+
+    /// Whether the kernel is odd and larger than 1, the stride 1 and the padding as wide as the kernel reaches.
+    fn keeps_size(&self) -> bool {
+        let [_, _, kernel @ ..] = self.weight.dims();
+        let kept = kernel.iter().zip(&self.padding_zyx).all(|(k, p)| k % 2 == 1 && *p == k / 2);
+        kept && self.stride_zyx == [1; 3] && kernel != [1; 3]
+    }
+
+    /// Packs the weight for inference, where the device's convolution wants it.
+    pub fn prepare(&mut self) {
+        if self.keeps_size() {
+            self.packed = PackedWeight::new(self.weight.val()).into();
+        }
     }
 
     /// `W [out, in·k] · x [B, in·k, voxels]`, and the bias.
-    fn product(&self, x: Tensor<5>) -> Tensor<5> {
+    fn product(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let [out, ..] = self.weight.dims();
         let weight = self.weight.val().cast(x.dtype()).reshape([out, c]);
-        let bias = self.bias.as_ref().map(|bias| bias.val().cast(x.dtype()));
+        let bias = bias.map(|bias| bias.val().cast(x.dtype()));
         let x = x.reshape([b, c, d * h * w]);
         project(x, weight, bias, Layout::Volume, Layout::Volume).reshape([b, out, d, h, w])
     }
 
     /// Gathers each (1, ky, kx) patch into the channel axis, then multiplies.
-    fn patches(&self, x: Tensor<5>) -> Tensor<5> {
+    fn patches(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
         let [_, _, _, ky, kx] = self.weight.dims();
         let (h, w) = (h / ky, w / kx);
@@ -107,6 +139,6 @@ impl Conv {
             h,
             w,
         ]);
-        self.product(gathered)
+        self.product(gathered, bias)
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! y₁ = r(conv³ r(conv³ x)), y₂ = r(conv¹ x), out = x + r(conv¹(y₁ + y₂)), with r = ReLU ∘ IN.  Despite the
 //! name the branches are added, as in the published network.
+//!
+//! The published convolutions have biases, and so have these. They are not added: each shifts a whole channel, whose mean IN
+//! takes away, so they change nothing and their gradients are 0.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -36,12 +39,18 @@ impl GatedSpatialConv {
         }
     }
 
+    /// For inference.
+    pub fn prepare(&mut self) {
+        self.proj.prepare();
+        self.proj2.prepare();
+    }
+
     /// Keeps the shape.
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let unit = |y: Tensor<5>| rectified_instance_norm(y, None, 0.0);
-        let deep = unit(self.proj.forward(x.clone()));
-        let deep = unit(self.proj2.forward(deep));
-        let shallow = unit(self.proj3.forward(x.clone()));
-        x + unit(self.proj4.forward(deep + shallow))
+        let unit = |conv: &Conv, x| rectified_instance_norm(conv.forward_without_bias(x), None, 0.0);
+        let deep = unit(&self.proj, x.clone());
+        let deep = unit(&self.proj2, deep);
+        let shallow = unit(&self.proj3, x.clone());
+        x + unit(&self.proj4, deep + shallow)
     }
 }

@@ -1,9 +1,7 @@
 //! `y = x Wᵀ + b` over the last axis, with the weight stored `[out, in]`.
 
 use burn::module::{Module, Param};
-#[cfg(feature = "flex")]
-use burn::tensor::Device;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use tu_kernels::project;
 use tu_kernels::projection::Layout;
 
@@ -39,33 +37,28 @@ impl Linear {
         project(x, self.weight.val(), bias, Layout::Tokens, to)
     }
 
-    /// `[B, L, in]` to outputs of the given sizes, one after the other, `[B, L, size]` each. For maps without bias.
+    /// `[B, L, in]` to the two halves of the outputs, `[B, L, out / 2]` each. For maps without bias.
     ///
-    /// On the CPU a product for each: slices of one product would have to be copied. Elsewhere one product, because
-    /// burn's kernels for few columns cost as much as for many.
-    pub fn split<const N: usize>(&self, x: Tensor<3>, sizes: [usize; N]) -> [Tensor<3>; N] {
+    /// On the CPU a product for each: slices of one product would have to be copied. Elsewhere one product, because burn's
+    /// kernels for few columns cost as much as for many; the halves may be views of its rows.
+    pub fn halves(&self, x: Tensor<3>) -> [Tensor<3>; 2] {
         let tokens = |x, weight| project(x, weight, None, Layout::Tokens, Layout::Tokens);
-        let mut start = 0;
-        let mut next = |size: usize| {
-            start += size;
-            start - size
-        };
-        if on_cpu(&x) {
-            return sizes.map(|size| tokens(x.clone(), self.weight.val().narrow(0, next(size), size)));
+        let half = self.weight.dims()[0] / 2;
+        if on_cpu(&x.device()) {
+            return [0, half].map(|start| tokens(x.clone(), self.weight.val().narrow(0, start, half)));
         }
         let whole = tokens(x, self.weight.val());
-        let [b, l, _] = whole.dims();
-        // flattened, so that the slice is copied once here and not by every kernel that reads it
-        sizes.map(|size| {
-            whole.clone().narrow(2, next(size), size).reshape([b * l * size]).reshape([b, l, size])
-        })
+        [0, half].map(|start| whole.clone().narrow(2, start, half))
     }
 }
 
-/// Whether a tensor lies on burn's CPU backend.
-fn on_cpu(x: &Tensor<3>) -> bool {
+/// Whether a device is burn's CPU backend.
+pub(super) fn on_cpu(device: &Device) -> bool {
     #[cfg(feature = "flex")]
-    return x.device().without_autodiff() == Device::flex();
+    return device.clone().without_autodiff() == Device::flex();
     #[cfg(not(feature = "flex"))]
-    return false;
+    return {
+        let _ = device;
+        false
+    };
 }

@@ -14,10 +14,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Tensor};
+use tu_kernels::three_orders::{ORDERS, causal_conv_silu_in_orders, gated_sum_of_orders};
 use tu_kernels::{ScanOrder, causal_conv_silu, gated_direction_sum, selective_scan};
 
-use super::linear::Linear;
+use super::linear::{Linear, on_cpu};
 use super::norm::LayerNorm;
+use super::prepared::Prepared;
 use crate::config::EmMambaConfig;
 use crate::initialiser::Initialiser;
 
@@ -55,15 +57,18 @@ impl Direction {
 
     /// `x [B, L, E]` in raster order to y in the order of the scan.
     fn forward(&self, x: Tensor<3>, order: ScanOrder) -> Tensor<3> {
-        let [inner, n] = self.a_log.dims();
+        let [inner, _] = self.a_log.dims();
         let [_, _, taps] = self.conv1d_weight.dims();
         let weight = self.conv1d_weight.val().reshape([inner, taps]);
         let v = causal_conv_silu(x, weight, self.conv1d_bias.val(), order);
-        let [width, _] = self.x_proj.weight.dims();
-        let [step, b, c] = self.x_proj.split(v.clone(), [width - 2 * n, n, n]);
-        let delta = self.dt_proj.forward(step);
-        let a = self.a_log.val().exp().neg();
-        selective_scan(v, delta, a, b, c, self.d.val())
+        let projected = self.x_proj.forward(v.clone());
+        let step_weight = self.dt_proj.weight.val();
+        selective_scan(v, projected, step_weight, self.step_bias(), self.a_log.val(), self.d.val())
+    }
+
+    fn step_bias(&self) -> Tensor<1> {
+        let Some(bias) = &self.dt_proj.bias else { unreachable!("the time step has a bias") };
+        bias.val()
     }
 }
 
@@ -80,6 +85,53 @@ pub struct TomMamba {
     pub backward_direction: Direction,
     /// Inter-slice order.
     pub slice_direction: Direction,
+    /// The parameters of the three directions side by side.
+    pub joined: Prepared<JoinedDirections>,
+}
+
+/// The parameters of the three directions one after the other, so that one launch computes all: for inference on GPUs.
+#[derive(Clone, Debug)]
+pub struct JoinedDirections {
+    conv_weight: Tensor<3>,
+    conv_bias: Tensor<2>,
+    /// `[3, R + 2N, E]`
+    x_proj: Tensor<3>,
+    step_weight: Tensor<2>,
+    step_bias: Tensor<1>,
+    a_log: Tensor<2>,
+    d: Tensor<1>,
+}
+
+impl JoinedDirections {
+    fn new(directions: [&Direction; ORDERS]) -> Self {
+        fn join<const D: usize>(of: [Tensor<D>; ORDERS]) -> Tensor<D> {
+            Tensor::cat(of.into(), 0)
+        }
+        let [inner, _] = directions[0].a_log.dims();
+        let [_, _, taps] = directions[0].conv1d_weight.dims();
+        let [width, _] = directions[0].x_proj.weight.dims();
+        Self {
+            conv_weight: join(directions.map(|r| r.conv1d_weight.val())).reshape([ORDERS, inner, taps]),
+            conv_bias: join(directions.map(|r| r.conv1d_bias.val())).reshape([ORDERS, inner]),
+            x_proj: join(directions.map(|r| r.x_proj.weight.val())).reshape([ORDERS, width, inner]),
+            step_weight: join(directions.map(|r| r.dt_proj.weight.val())),
+            step_bias: join(directions.map(Direction::step_bias)),
+            a_log: join(directions.map(|r| r.a_log.val())),
+            d: join(directions.map(|r| r.d.val())),
+        }
+    }
+
+    /// Rows `[x | z]` `[B, L, 2E]` to the gated sum of the directions `[B, L, E]`.
+    fn forward(&self, xz: Tensor<3>, slices: usize) -> Tensor<3> {
+        let (weight, bias) = (self.conv_weight.clone(), self.conv_bias.clone());
+        let v = causal_conv_silu_in_orders(xz.clone(), weight, bias, slices);
+        let ([sequences, length, inner], [_, width, _]) = (v.dims(), self.x_proj.dims());
+        let rows = v.clone().reshape([ORDERS, sequences / ORDERS * length, inner]);
+        let projected = rows.matmul(self.x_proj.clone().swap_dims(1, 2)).reshape([sequences, length, width]);
+        let (step_weight, step_bias) = (self.step_weight.clone(), self.step_bias.clone());
+        let y = selective_scan(v, projected, step_weight, step_bias, self.a_log.clone(), self.d.clone());
+        gated_sum_of_orders(y, xz, slices)
+    }
 }
 
 impl TomMamba {
@@ -91,13 +143,27 @@ impl TomMamba {
             forward_direction: Direction::new(channels, config, init),
             backward_direction: Direction::new(channels, config, init),
             slice_direction: Direction::new(channels, config, init),
+            joined: Prepared::none(),
+        }
+    }
+
+    /// Joins the directions' parameters for inference where launches cost more than copies, that is not on the CPU.
+    fn prepare(&mut self) {
+        let device = self.in_proj.weight.val().device();
+        self.joined = Prepared::none();
+        if !device.is_autodiff() && !on_cpu(&device) {
+            let directions = [&self.forward_direction, &self.backward_direction, &self.slice_direction];
+            self.joined = Some(JoinedDirections::new(directions)).into();
         }
     }
 
     /// Tokens `[B, L, C]` to a volume `[B, C, L]`; `slices` divides L.
     pub fn forward(&self, tokens: Tensor<3>, slices: usize) -> Tensor<3> {
-        let [width, _] = self.in_proj.weight.dims();
-        let [x, z] = self.in_proj.split(tokens, [width / 2; 2]);
+        if let Some(joined) = self.joined.get() {
+            let gated = joined.forward(self.in_proj.forward(tokens), slices);
+            return self.out_proj.forward_to_volume(gated);
+        }
+        let [x, z] = self.in_proj.halves(tokens);
         let forward = self.forward_direction.forward(x.clone(), ScanOrder::Forward);
         let backward = self.backward_direction.forward(x.clone(), ScanOrder::Backward);
         let slice = self.slice_direction.forward(x, ScanOrder::InterSlice { slices });
@@ -129,6 +195,11 @@ impl MambaLayer {
             nslices: config.nslices.unwrap_or(0),
             residual: config.residual,
         }
+    }
+
+    /// For inference.
+    pub fn prepare(&mut self) {
+        self.mamba.prepare();
     }
 
     /// Keeps the shape `[B, C, D, H, W]`, and the type; what lies between is f32.

@@ -7,6 +7,7 @@ pub mod linear;
 pub mod mamba;
 pub mod mlp;
 pub mod norm;
+pub mod prepared;
 pub mod res_block;
 pub mod up;
 

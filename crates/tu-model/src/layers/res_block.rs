@@ -33,6 +33,12 @@ impl ResBlock {
         }
     }
 
+    /// For inference.
+    pub fn prepare(&mut self) {
+        self.conv1.prepare();
+        self.conv2.prepare();
+    }
+
     /// `[B, in, D, H, W]` to `[B, out, D, H, W]`.
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let shortcut = match &self.conv3 {

@@ -7,7 +7,7 @@ use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 use super::{FORWARD_RUN, GRADIENT_RUN, kernels};
 use crate::ScanOrder;
 use crate::causal_conv::{CausalConvBackend, CausalConvGradients, CausalConvKernels};
-use crate::cube::launch::{count, cubes_of_units, empty};
+use crate::cube::launch::{count, cubes_of_units, empty, in_rows};
 use crate::cube::sums::Contributions;
 
 /// Launches of the values.
@@ -19,7 +19,8 @@ type Tensor = FloatTensor<CubeBackend>;
 
 impl CausalConvBackend for CubeBackend {
     fn causal_conv_silu(x: Tensor, weight: Tensor, bias: Tensor, order: ScanOrder) -> Tensor {
-        let [x, weight, bias] = [x, weight, bias].map(into_contiguous);
+        let [weight, bias] = [weight, bias].map(into_contiguous);
+        let (x, row) = in_rows(x);
         let ([batch, length, channels], [_, taps]) = (x.shape().dims(), weight.shape().dims());
         let v = empty(&x, [batch, length, channels]);
         let runs = length.div_ceil(FORWARD_RUN);
@@ -43,6 +44,7 @@ impl CausalConvBackend for CubeBackend {
                 v.clone().into_buffer_arg(),
                 length,
                 channels,
+                row,
                 order.slices(),
                 runs,
                 items,
@@ -62,7 +64,8 @@ impl CausalConvKernels for CubeBackend {
         v_grad: Tensor,
         order: ScanOrder,
     ) -> CausalConvGradients<Tensor> {
-        let [x, weight, bias, v_grad] = [x, weight, bias, v_grad].map(into_contiguous);
+        let [weight, bias, v_grad] = [weight, bias, v_grad].map(into_contiguous);
+        let (x, row) = in_rows(x);
         let ([batch, length, channels], [_, taps]) = (x.shape().dims(), weight.shape().dims());
         let found = CausalConvGradients {
             x: empty(&x, x.shape()),
@@ -92,6 +95,7 @@ impl CausalConvKernels for CubeBackend {
                     parts.clone().into_buffer_arg(),
                     length,
                     channels,
+                    row,
                     order.slices(),
                     runs,
                     items,

@@ -15,7 +15,7 @@ fn token(position: usize, length: usize, slices: usize, #[comptime] reversed: bo
     found
 }
 
-/// v `[B, L, E]`, one unit per run of positions and channel.
+/// v `[B, L, E]`, one unit per run of positions and channel. `row` is the distance between the rows of two tokens in x.
 #[cube(launch_unchecked)]
 pub(super) fn convolve(
     x: &[f32],
@@ -24,6 +24,7 @@ pub(super) fn convolve(
     v: &mut [f32],
     length: usize,
     channels: usize,
+    row: usize,
     slices: usize,
     runs: usize,
     items: usize,
@@ -48,7 +49,7 @@ pub(super) fn convolve(
             window[k] = 0.0f32;
             if k > 0 && first + k >= taps {
                 let seen = token(first + k - taps, length, slices, reversed);
-                window[k] = x[(from + seen) * channels + e];
+                window[k] = x[(from + seen) * row + e];
             }
         }
         let offset = bias[e];
@@ -57,7 +58,7 @@ pub(super) fn convolve(
             for k in 1..taps {
                 window[k - 1] = window[k];
             }
-            window[comptime![taps - 1]] = x[(from + token(t, length, slices, reversed)) * channels + e];
+            window[comptime![taps - 1]] = x[(from + token(t, length, slices, reversed)) * row + e];
             let mut sum = offset;
             #[unroll]
             for k in 0..taps {
@@ -80,6 +81,7 @@ pub(super) fn differentiate(
     parts: &mut [f32],
     length: usize,
     channels: usize,
+    row: usize,
     slices: usize,
     runs: usize,
     items: usize,
@@ -109,7 +111,7 @@ pub(super) fn differentiate(
             window[k] = 0.0f32;
             if k > 0 && first + k >= taps {
                 let seen = token(first + k - taps, length, slices, reversed);
-                window[k] = x[(from + seen) * channels + e];
+                window[k] = x[(from + seen) * row + e];
             }
         }
         sums[taps] = 0.0f32;
@@ -122,7 +124,7 @@ pub(super) fn differentiate(
             }
             let mut q = 0.0f32;
             if t < length {
-                window[comptime![taps - 1]] = x[(from + token(t, length, slices, reversed)) * channels + e];
+                window[comptime![taps - 1]] = x[(from + token(t, length, slices, reversed)) * row + e];
                 let mut sum = offset;
                 #[unroll]
                 for k in 0..taps {

@@ -10,6 +10,6 @@ mod kernels;
 pub use backend::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES};
 
 /// Positions of a unit forward.
-const FORWARD_RUN: usize = 8;
+pub(crate) const FORWARD_RUN: usize = 8;
 /// Positions of a unit backward.
 const GRADIENT_RUN: usize = 32;

@@ -8,16 +8,17 @@ use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 
 use super::launch;
 use super::tile::{ValueTile, WeightTile};
+use crate::conv::PackedConvBackend;
 use crate::conv::{ConvAlgorithm, ConvBackend, ConvKernels, ConvShape};
+use crate::cube::launch::{empty, empty_in_type_of};
 
 fn options(w: &CubeTensor) -> ConvOptions<3> {
     let [_, _, kernel @ ..] = w.shape().dims::<5>();
     ConvOptions::new([1; 3], kernel.map(|k| k / 2), [1; 3], 1)
 }
 
-/// The sizes, if the tiled convolution is to run.
-fn tiled(x: &CubeTensor, w: &CubeTensor, algorithm: ConvAlgorithm) -> Option<ConvShape> {
-    let shape = ConvShape::new(x.shape().dims(), w.shape().dims());
+/// Whether the tiled convolution is to run for tensors like this one.
+fn prefers_tiled(x: &CubeTensor, algorithm: ConvAlgorithm) -> bool {
     let matmul = &x.client.features().matmul;
     let matrix_units = !matmul.cmma.is_empty() || !matmul.mma.is_empty();
     let wanted = match algorithm {
@@ -25,8 +26,13 @@ fn tiled(x: &CubeTensor, w: &CubeTensor, algorithm: ConvAlgorithm) -> Option<Con
         ConvAlgorithm::Tiled => true,
         ConvAlgorithm::Burn => false,
     };
-    let known = matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) && x.dtype() == w.dtype();
-    (wanted && known && shape.products() > 0).then_some(shape)
+    wanted && matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16)
+}
+
+/// The sizes, if the tiled convolution is to run.
+fn tiled(x: &CubeTensor, w: &CubeTensor, algorithm: ConvAlgorithm) -> Option<ConvShape> {
+    let shape = ConvShape::new(x.shape().dims(), w.shape().dims());
+    (prefers_tiled(x, algorithm) && x.dtype() == w.dtype() && shape.products() > 0).then_some(shape)
 }
 
 impl ConvBackend for CubeBackend {
@@ -37,7 +43,30 @@ impl ConvBackend for CubeBackend {
             return Self::conv3d(x, w, None, options);
         };
         let [x, w] = [x, w].map(into_contiguous);
-        launch::convolve(x, w, &shape, tile, false)
+        let packed = launch::pack(w, &shape, tile.channels, false);
+        launch::convolve(x, packed, &shape, tile)
+    }
+}
+
+impl PackedConvBackend for CubeBackend {
+    fn pack_conv_weights(w: FloatTensor<Self>, algorithm: ConvAlgorithm) -> FloatTensor<Self> {
+        let dims = w.shape().dims::<5>();
+        let shape = ConvShape::new([1, dims[1], 1, 1, 1], dims);
+        let channels = ValueTile::channels_of(&shape)
+            .filter(|_| prefers_tiled(&w, algorithm) && shape.input * shape.output > 0);
+        match channels {
+            Some(channels) => launch::pack(into_contiguous(w), &shape, channels, false),
+            None => empty(&w, [0]),
+        }
+    }
+
+    fn conv_same_packed(x: FloatTensor<Self>, packed: FloatTensor<Self>, w: [usize; 5]) -> FloatTensor<Self> {
+        let shape = ConvShape::new(x.shape().dims(), w);
+        let Some(tile) = ValueTile::of(&shape).filter(|_| shape.products() > 0) else {
+            let [depth, height, width] = shape.size_zyx;
+            return empty_in_type_of(&x, [shape.batch, shape.output, depth, height, width]);
+        };
+        launch::convolve(into_contiguous(x), packed, &shape, tile)
     }
 }
 
@@ -54,7 +83,8 @@ impl ConvKernels for CubeBackend {
             return Self::conv3d_x_backward(x, w, y_grad, options);
         };
         let [w, y_grad] = [w, y_grad].map(into_contiguous);
-        launch::convolve(y_grad, w, &shape, tile, true)
+        let packed = launch::pack(w, &shape, tile.channels, true);
+        launch::convolve(y_grad, packed, &shape, tile)
     }
 
     fn conv_same_weight_gradient(

@@ -3,7 +3,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::CubeDim;
 
-use super::tile::{LANES, ValueTile, WeightTile};
+use super::tile::{ValueTile, WeightTile};
 use super::weights::{COLUMNS, PARTS};
 use super::{pack, values, weights};
 use crate::conv::ConvShape;
@@ -11,24 +11,18 @@ use crate::cube::launch::{count, cubes, cubes_of_units, element, empty, empty_in
 
 /// Launches of the values, and of the input gradient.
 pub const VALUE_LAUNCHES: u64 = 2;
+/// Launches of the values with weights that have been packed before.
+pub const PACKED_LAUNCHES: u64 = 1;
 /// Launches of the weight gradient.
 pub const WEIGHT_GRADIENT_LAUNCHES: u64 = 2;
 
-/// `x [B, in, D, H, W]` and `w` to `[B, out, D, H, W]`, all contiguous and of one type. `w` is `[out, in, kz, ky, kx]`, or, for
-/// an input gradient (`transposed`), `[in, out, kz, ky, kx]` with its taps to be flipped.
-pub(super) fn convolve(
-    x: CubeTensor,
-    w: CubeTensor,
-    shape: &ConvShape,
-    tile: ValueTile,
-    transposed: bool,
-) -> CubeTensor {
-    let client = x.client.clone();
-    let element = element(&x);
-    let [depth, height, width] = shape.size_zyx;
-    let slices = tile.slices(shape.input);
-    let total = tile.packed_vectors(shape) * LANES;
-    let packed = empty(&x, [total]);
+/// The contiguous weight `[out, in, kz, ky, kx]` of a convolution, or, for an input gradient (`transposed`), `[in, out, kz, ky,
+/// kx]` with its taps to be flipped, packed for tiles of so many output channels.
+pub(super) fn pack(w: CubeTensor, shape: &ConvShape, channels: usize, transposed: bool) -> CubeTensor {
+    let (client, element) = (w.client.clone(), element(&w));
+    let [kz, ky, kx] = shape.kernel_zyx;
+    let total = pack::packed_floats(shape, channels);
+    let packed = empty(&w, [total]);
     let (wanted, dim) = cubes_of_units(total);
     count();
     pack::pack_weights::launch(
@@ -39,16 +33,25 @@ pub(super) fn convolve(
         packed.clone().into_buffer_arg(),
         shape.input,
         shape.output,
-        slices,
+        kz,
+        ky * kx,
+        channels,
+        usize::from(transposed),
         total,
-        tile,
-        transposed,
         element,
     );
+    packed
+}
+
+/// Contiguous `x [B, in, D, H, W]` and weights packed for the tile's channels to `[B, out, D, H, W]` in the type of `x`.
+pub(super) fn convolve(x: CubeTensor, packed: CubeTensor, shape: &ConvShape, tile: ValueTile) -> CubeTensor {
+    let client = x.client.clone();
+    let element = element(&x);
+    let [depth, height, width] = shape.size_zyx;
     let y = empty_in_type_of(&x, [shape.batch, shape.output, depth, height, width]);
     count();
     // SAFETY: the kernel compares every position in `x` and `y` with the sizes passed here, which are those of
-    // the tensors, and `packed` holds all slices of all blocks.
+    // the tensors, and `packed` holds all input channels of all blocks.
     unsafe {
         values::convolve::launch_unchecked(
             &client,
@@ -63,7 +66,7 @@ pub(super) fn convolve(
             depth,
             height,
             width,
-            slices,
+            tile.slices(shape.input),
             tile,
             element,
         );

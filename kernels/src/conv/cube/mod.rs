@@ -13,7 +13,7 @@
 //!
 //! | | launches |
 //! |---|---|
-//! | values | pack weights, `values` |
+//! | values | pack weights (unless they have been before), `values` |
 //! | input gradient | pack weights, `values` |
 //! | weight gradient | `weights`, sum of chunks |
 //!
@@ -28,7 +28,7 @@ mod tile;
 mod values;
 mod weights;
 
-pub use launch::{VALUE_LAUNCHES, WEIGHT_GRADIENT_LAUNCHES};
+pub use launch::{PACKED_LAUNCHES, VALUE_LAUNCHES, WEIGHT_GRADIENT_LAUNCHES};
 
 use cubecl::prelude::{Const, Vector};
 

@@ -53,18 +53,27 @@ const fn row_vectors(x: usize, kx: usize) -> usize {
 }
 
 impl ValueTile {
+    /// Output channels of a tile, by which packed weights are laid out; the size of the volume has no part in it. `None` when
+    /// the kernel does not fit shared memory.
+    pub(super) fn channels_of(shape: &ConvShape) -> Option<usize> {
+        let wanted = shape.output.next_power_of_two().clamp(4, 32);
+        let fits = |channels: usize| Self::covering(shape, channels, Self::most_voxels(channels)).is_some();
+        [32, 16, 8, 4].into_iter().find(|channels| *channels <= wanted && fits(*channels))
+    }
+
+    const fn most_voxels(channels: usize) -> usize {
+        if channels == 32 { 256 } else { 512 }
+    }
+
     /// The tile for a convolution; `None` when the kernel does not fit shared memory.
     pub(super) fn of(shape: &ConvShape) -> Option<Self> {
-        let wanted = shape.output.next_power_of_two().clamp(4, 32);
-        [32, 16, 8, 4].into_iter().filter(|channels| *channels <= wanted).find_map(|channels| {
-            let most = if channels == 32 { 256 } else { 512 };
-            let mut tile = Self::covering(shape, channels, most)?;
-            // Small volumes: fewer voxels per cube for more cubes, as long as a cube keeps 64 units.
-            while tile.cubes(shape) < VALUE_CUBES_WANTED && tile.units() > 64 {
-                tile = Self::covering(shape, channels, tile.z * tile.y * tile.x / 2)?;
-            }
-            Some(tile)
-        })
+        let channels = Self::channels_of(shape)?;
+        let mut tile = Self::covering(shape, channels, Self::most_voxels(channels))?;
+        // Small volumes: fewer voxels per cube for more cubes, as long as a cube keeps 64 units.
+        while tile.cubes(shape) < VALUE_CUBES_WANTED && tile.units() > 64 {
+            tile = Self::covering(shape, channels, tile.z * tile.y * tile.x / 2)?;
+        }
+        Some(tile)
     }
 
     /// The best tile of a number of voxels.
@@ -131,11 +140,6 @@ impl ValueTile {
     /// Vectors of staged weights.
     pub(super) const fn weight_vectors(&self) -> usize {
         self.slice * self.ky * self.kx * self.groups()
-    }
-
-    /// Vectors of all packed weights, `[block][kz][slice][channel of the slice][ky][kx][channel of the block]`.
-    pub(super) fn packed_vectors(&self, shape: &ConvShape) -> usize {
-        shape.output.div_ceil(self.channels) * self.kz * self.slices(shape.input) * self.weight_vectors()
     }
 
     /// Cubes that cover the volume and the output channels.
@@ -314,6 +318,20 @@ mod tests {
             assert!(tile.fits(), "{shape:?} {tile:?}");
             let (split, weights) = (tile.split(&shape), shape.output * shape.input * shape.taps());
             assert!(split.sums * weights <= MAX_SUMS.max(weights), "{shape:?} {tile:?} {split:?}");
+        }
+    }
+
+    #[test]
+    fn the_layout_of_packed_weights_does_not_depend_on_the_volume() {
+        for kernel_zyx in [[1, 3, 3], [1, 5, 5], [3, 3, 3], [1, 7, 7], [1, 29, 29], [5, 5, 5]] {
+            for (input, output) in [(1, 1), (1, 3), (16, 8), (24, 40), (13, 64), (128, 128)] {
+                let shape = |size_zyx| ConvShape { batch: 1, input, output, size_zyx, kernel_zyx };
+                let channels = ValueTile::channels_of(&shape([1, 1, 1]));
+                for size_zyx in [[1, 1, 1], [1, 2, 3], [2, 9, 70], [16, 160, 160], [3, 1000, 8]] {
+                    let tile = ValueTile::of(&shape(size_zyx));
+                    assert_eq!(tile.map(|tile| tile.channels), channels, "{:?}", shape(size_zyx));
+                }
+            }
         }
     }
 

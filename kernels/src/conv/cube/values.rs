@@ -26,8 +26,8 @@ pub(super) fn load_columns<E: Float>(
     loaded
 }
 
-/// `y [batch, output, depth, height, width]` of `x [batch, input, …]`; one cube per tile of voxels and output
-/// channels. Cubes past the last tile write nothing.
+/// `y [batch, output, depth, height, width]` of `x [batch, input, …]` and packed weights; one cube per tile of voxels and
+/// output channels. Cubes past the last tile write nothing.
 ///
 /// Reads and writes stay within the tensors whatever the sizes.
 #[cube(launch_unchecked)]
@@ -52,6 +52,7 @@ pub(super) fn convolve<E: Float>(
     let halo_y = comptime![tile.halo_y()];
     let halo_vectors = comptime![tile.halo_vectors()];
     let weight_vectors = comptime![tile.weight_vectors()];
+    let channel_vectors = comptime![tile.ky * tile.kx * tile.groups()];
     let window_size = comptime![window_vectors(tile.kx)];
     let (tile_z, tile_y, tile_x) = comptime![(tile.z, tile.y, tile.x)];
     let (taps_z, taps_y, taps_x) = comptime![(tile.kz, tile.ky, tile.kx)];
@@ -111,10 +112,15 @@ pub(super) fn convolve<E: Float>(
                 halo[i] = loaded;
                 i += units;
             }
-            let staged = ((block * taps_z + dz) * slices + slice) * weight_vectors;
+            let first = slice * comptime![tile.slice];
+            let staged = ((block * taps_z + dz) * input + first) * channel_vectors;
             let mut i = unit;
             while i < weight_vectors {
-                weights[i] = packed[staged + i];
+                let mut loaded = Float4::new(0.0f32);
+                if first + i / channel_vectors < input {
+                    loaded = packed[staged + i];
+                }
+                weights[i] = loaded;
                 i += units;
             }
             sync_cube();

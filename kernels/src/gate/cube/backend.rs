@@ -5,7 +5,7 @@ use burn::backend::tensor::FloatTensor;
 use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 
 use super::kernels;
-use crate::cube::launch::{count, cubes_of_units, empty};
+use crate::cube::launch::{count, cubes_of_units, empty, in_rows};
 use crate::gate::{GateBackend, GateGradients, GateKernels};
 
 /// Launches of the values.
@@ -23,7 +23,8 @@ impl GateBackend for CubeBackend {
         z: Tensor,
         slices: usize,
     ) -> Tensor {
-        let [forward, backward, slice, z] = [forward, backward, slice, z].map(into_contiguous);
+        let [forward, backward, slice] = [forward, backward, slice].map(into_contiguous);
+        let (z, row) = in_rows(z);
         let [batch, length, channels] = z.shape().dims();
         let out = empty(&z, [batch, length, channels]);
         let items = batch * length * channels;
@@ -47,6 +48,7 @@ impl GateBackend for CubeBackend {
                 out.clone().into_buffer_arg(),
                 length,
                 channels,
+                row,
                 slices,
                 items,
             );
@@ -64,8 +66,8 @@ impl GateKernels for CubeBackend {
         out_grad: Tensor,
         slices: usize,
     ) -> GateGradients<Tensor> {
-        let [forward, backward, slice, z, out_grad] =
-            [forward, backward, slice, z, out_grad].map(into_contiguous);
+        let [forward, backward, slice, out_grad] = [forward, backward, slice, out_grad].map(into_contiguous);
+        let (z, row) = in_rows(z);
         let [batch, length, channels] = z.shape().dims();
         let new = || empty(&z, [batch, length, channels]);
         let found = GateGradients { forward: new(), backward: new(), slice: new(), z: new() };
@@ -90,6 +92,7 @@ impl GateKernels for CubeBackend {
                 found.z.clone().into_buffer_arg(),
                 length,
                 channels,
+                row,
                 slices,
                 items,
             );
@@ -108,6 +111,7 @@ impl GateKernels for CubeBackend {
                 found.slice.clone().into_buffer_arg(),
                 length,
                 channels,
+                row,
                 slices,
                 items,
             );

@@ -37,7 +37,7 @@ fn sum_of_directions(
     forward[id] + backward[reversed(id, length, channels)] + slice[inter_slice(id, length, channels, slices)]
 }
 
-/// The gated sum of `items` elements.
+/// The gated sum of `items` elements. `row` is the distance between the rows of two tokens in z.
 #[cube(launch_unchecked)]
 pub(super) fn gate(
     forward: &[f32],
@@ -47,13 +47,15 @@ pub(super) fn gate(
     out: &mut [f32],
     length: usize,
     channels: usize,
+    row: usize,
     slices: usize,
     items: usize,
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
         let sum = sum_of_directions(forward, backward, slice, id, length, channels, slices);
-        out[id] = sum * (z[id] * sigmoid(z[id]));
+        let z = z[id / channels * row + id % channels];
+        out[id] = sum * (z * sigmoid(z));
     }
 }
 
@@ -68,14 +70,16 @@ pub(super) fn differentiate_gate(
     z_grad: &mut [f32],
     length: usize,
     channels: usize,
+    row: usize,
     slices: usize,
     items: usize,
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
         let sum = sum_of_directions(forward, backward, slice, id, length, channels, slices);
-        let s = sigmoid(z[id]);
-        z_grad[id] = out_grad[id] * sum * (s * (1.0f32 + z[id] * (1.0f32 - s)));
+        let z = z[id / channels * row + id % channels];
+        let s = sigmoid(z);
+        z_grad[id] = out_grad[id] * sum * (s * (1.0f32 + z * (1.0f32 - s)));
     }
 }
 
@@ -89,12 +93,14 @@ pub(super) fn differentiate_directions(
     slice: &mut [f32],
     length: usize,
     channels: usize,
+    row: usize,
     slices: usize,
     items: usize,
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
-        let through = out_grad[id] * (z[id] * sigmoid(z[id]));
+        let z = z[id / channels * row + id % channels];
+        let through = out_grad[id] * (z * sigmoid(z));
         forward[id] = through;
         backward[reversed(id, length, channels)] = through;
         slice[inter_slice(id, length, channels, slices)] = through;

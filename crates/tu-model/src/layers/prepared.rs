@@ -106,7 +106,7 @@ mod tests {
         let weight = Param::from_tensor(Tensor::from_floats([1.0, 2.0], &device));
         let module = Doubled { weight, sum: Some(3.0).into() };
         assert_eq!(module.clone().sum.get(), Some(&3.0));
-        assert_eq!(module.num_params(), 2);
+        assert_eq!(Module::num_params(&module), 2);
         assert_eq!(module.clone().map(&mut Double).sum.get(), None);
         assert_eq!(module.clone().fork(&device).sum.get(), None);
         assert_eq!(module.clone().train().sum.get(), None);

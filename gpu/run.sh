@@ -172,8 +172,8 @@ stage_b() {
         say '  pytorch: python3 has no torch here'
         note pytorch 'left out' 0 0 0
     fi
-    segment shipped "$KIT/models/tiny-fib25.safetensors" "$DEVICE" f32 40
-    [[ $DEVICE == cpu ]] || segment shipped "$KIT/models/tiny-fib25.safetensors" "$DEVICE" "$half" 25
+    segment shipped "$KIT/models/tiny-fib25.safetensors" "$DEVICE" f32 "$SEGMENT_LIMIT"
+    [[ $DEVICE == cpu ]] || segment shipped "$KIT/models/tiny-fib25.safetensors" "$DEVICE" "$half" "$SEGMENT_LIMIT"
     for kernels in "${KERNELS[@]}"; do
         words="$DEVICE $kernels $KERNEL_WINDOW"
         # shellcheck disable=SC2086 # words of their own
@@ -230,7 +230,7 @@ train() {
     keeper=$!
     # SIGTERM makes training save and return: the time after it is for that.
     KILL_AFTER=25 TIME_IS_ENOUGH=yes step "train-$preset" "$limit" env --chdir="$KIT" "$KIT/bin/tu-train" finetune --json --device "$DEVICE" --config "$KIT/settings/fib25.toml" \
-        --preset "$preset" --steps "$TRAIN_STEPS" --crop "$TRAIN_CROP" --validate-every 0 --out "$run" "${resume[@]}" || status=$?
+        --preset "$preset" --steps "$TRAIN_STEPS" --crop "$TRAIN_CROP" --validate-every 0 "${TRAIN_OPTIONS[@]}" --out "$run" "${resume[@]}" || status=$?
     kill "$keeper" 2>/dev/null
     bring_back_run "$preset"
     return "$status"
@@ -245,7 +245,7 @@ judge() {
     step "calibrate-$preset" 60 "$KIT/bin/tu-train" calibrate --json --quiet --device "$DEVICE" --model "$newest/model.safetensors" \
         --raw "$KIT/data/fib25_ts2.zarr/raw" --labels "$KIT/data/fib25_ts2.zarr/labels" --roi "$CALIBRATE_ROI" \
         --tile "$CALIBRATE_TILE" --halo "$CALIBRATE_HALO" --out "$model" || return
-    segment "$preset" "$model" "$DEVICE" f32 60
+    segment "$preset" "$model" "$DEVICE" f32 100
 }
 
 stage_c() {

@@ -25,9 +25,11 @@ sizes() {
         CHECK_LIMIT=120
         CHECK_THREADS=4
         SEGMENT_ROI='0:250,:,:'
+        SEGMENT_LIMIT=40
         TRAIN_PRESETS=(small tiny)
         TRAIN_STEPS=3000
         TRAIN_CROP=24,80,80
+        TRAIN_OPTIONS=()
         EVALUATE_ROI='180:250,:,:'
         CALIBRATE_ROI='192:250,:,:'
         CALIBRATE_TILE=32,96,96
@@ -46,12 +48,14 @@ sizes() {
         AT_ONCE=
         CHECK_LIMIT=150
         CHECK_THREADS=2
-        SEGMENT_ROI='180:196,0:64,0:64'
+        SEGMENT_ROI='192:208,0:64,0:64'
+        SEGMENT_LIMIT=100
         TRAIN_PRESETS=(tiny)
         TRAIN_STEPS=2
         TRAIN_CROP=2,32,32
-        EVALUATE_ROI='180:196,0:64,0:64'
-        CALIBRATE_ROI='180:196,0:64,0:64'
+        TRAIN_OPTIONS=(--val-roi 192:208,0:64,0:64)
+        EVALUATE_ROI='192:208,0:64,0:64'
+        CALIBRATE_ROI='192:208,0:64,0:64'
         CALIBRATE_TILE=16,32,32
         CALIBRATE_HALO=0,0,0
         ;;

@@ -70,7 +70,8 @@ mod tests {
         let mut checks = short_checks();
         let count = checks.len();
         let right = short_checks().swap_remove(0);
-        checks[0] = checks.swap_remove(0).with_operation(Box::new(move |x| right.apply(x) * 1.001));
+        let first = checks.remove(0);
+        checks.insert(0, first.with_operation(Box::new(move |x| right.apply(x) * 1.001)));
         let panicking = checks.remove(1);
         checks.insert(1, panicking.with_operation(Box::new(|_| panic!("the driver says no"))));
         let mut rows = Vec::new();

@@ -186,7 +186,9 @@ stage_b() {
 # segment NAME MODEL DEVICE PRECISION LIMIT: end to end, from a volume on disk to labels on disk.
 segment() {
     local output="$WORK/segmented/$1-$3-$4.zarr"
-    rm -rf "$output" && mkdir -p "$WORK/segmented"
+    # What was cut short lies beside it.
+    rm -rf "$output"*
+    mkdir -p "$WORK/segmented"
     step "segment-$1-$4" "$5" "$KIT/bin/tu-train" segment --json --quiet --device "$3" --precision "$4" --input "$KIT/data/fib25_ts2.zarr/raw" \
         --roi "$SEGMENT_ROI" --model "$2" --output "$output" || return
     step "evaluate-$1-$4" 20 "$KIT/bin/tu-train" evaluate --json --quiet --segmentation "$output" --truth "$KIT/data/fib25_ts2.zarr/labels" \

@@ -109,13 +109,13 @@ jobs_begin() {
 
 # A wish to stop: the running command is ended, with a quarter of a minute to save what it has, and all there is so far is published.
 cut_short() {
-    local second
+    local _
     trap - TERM INT HUP
     say 'cut short: publishing what there is'
     # shellcheck disable=SC2046 # several process ids
     kill -TERM $(jobs -p) 2>/dev/null
     if [[ -n ${RUNNING:-} ]]; then
-        for second in {1..15}; do
+        for _ in {1..15}; do
             # shellcheck disable=SC2086 # several process ids
             kill -0 $RUNNING 2>/dev/null || break
             sleep 1

@@ -272,8 +272,9 @@ fn scan_in_f64(shape: ScanShape, drawn: &Drawn, passes: Passes) -> Results {
         return Results { values, gradients: Vec::new() };
     }
     let found = selective_scan_gradients_f64(&inputs, &of(&drawn.result_gradient));
-    let gradients =
-        [found.u, found.projected, found.step_weight, found.step_bias, found.a_log, found.d].map(in_f32).into();
+    let gradients = [found.u, found.projected, found.step_weight, found.step_bias, found.a_log, found.d]
+        .map(in_f32)
+        .into();
     Results { values, gradients }
 }
 

@@ -115,7 +115,8 @@ fn more_than_65535_cubes_agree() {
     let [depth, height, length] = [WINDOW_ZYX[0], WINDOW_ZYX[1] / 2, WINDOW_ZYX[2] / 2];
     let (length, inner) = (depth * height * length, 2 * width);
     let order = ScanOrder::InterSlice { slices: depth };
-    let scan = scan(tu_kernels::ScanShape { batch: 1, length, channels: inner, states: 16 });
+    let scan =
+        scan(tu_kernels::ScanShape { batch: 1, length, channels: inner, states: 16, rank: 2, groups: 1 });
     let checks = vec![
         layer_normalisation([1, width, length]),
         causal_convolution([1, length, inner], 4, order),

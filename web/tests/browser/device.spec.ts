@@ -18,68 +18,18 @@
  * @file Which device computes, in which type, and how a GPU or a model that is
  * wrong is found out: the known answer of the model file.
  *
- * SwiftShader is the only adapter here. What a GPU would be like is put in front
- * of it, in the worker that uses it.
+ * SwiftShader is the only adapter here.
  */
 
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { Page } from "@playwright/test";
 import { expect, test } from "@playwright/test";
 import type { SessionStats } from "../../src/tokenunify/index.js";
 import type { TestServer } from "../server.js";
-import { sha256, withFlippedAnswer, withFlippedWeight } from "./model_file.js";
+import { sha256, withFlippedAnswer } from "./model_file.js";
 import { folder, startSite } from "./site.js";
 import { ViewerPage, viewerState } from "./viewer_page.js";
-
-/** An adapter that says it is hardware, and tells the page what was asked for. */
-const HARDWARE = `
-  const requested = new BroadcastChannel("requested adapters");
-  const request = navigator.gpu.requestAdapter.bind(navigator.gpu);
-  navigator.gpu.requestAdapter = async (options) => {
-    requested.postMessage(options ?? {});
-    const adapter = await request(options);
-    const { subgroupMinSize, subgroupMaxSize } = adapter.info;
-    const info = {
-      vendor: "example", architecture: "fast-1", device: "", description: "",
-      subgroupMinSize, subgroupMaxSize, isFallbackAdapter: false,
-    };
-    Object.defineProperty(adapter, "info", { value: info });
-    return typeof change === "function" ? change(adapter) : adapter;
-  };
-`;
-
-/** It offers f16 and takes 32 bits for each of its numbers. */
-const WRONG_F16 = `
-  function change(adapter) {
-    const features = new Set([...adapter.features, "shader-f16"]);
-    Object.defineProperty(adapter, "features", { value: features });
-    const { requestDevice } = adapter;
-    adapter.requestDevice = (descriptor) => {
-      const wanted = [...(descriptor?.requiredFeatures ?? [])];
-      const requiredFeatures = wanted.filter((f) => f !== "shader-f16");
-      return requestDevice.call(adapter, { ...descriptor, requiredFeatures });
-    };
-    return adapter;
-  }
-  const { createShaderModule } = GPUDevice.prototype;
-  GPUDevice.prototype.createShaderModule = function (descriptor) {
-    const code = descriptor.code
-      .replace(/enable f16;/g, "")
-      .replace(/\\bf16\\b/g, "f32")
-      .replace(/\\b([0-9][0-9.]*)h\\b/g, "$1f");
-    return createShaderModule.call(this, { ...descriptor, code });
-  };
-`;
-
-/** Its exponential function gives half of what it should. */
-const WRONG_EXP = `
-  const { createShaderModule } = GPUDevice.prototype;
-  GPUDevice.prototype.createShaderModule = function (descriptor) {
-    const code = descriptor.code.replace(/\\bexp\\(/g, "0.5 * exp(");
-    return createShaderModule.call(this, { ...descriptor, code });
-  };
-`;
 
 // A software GPU takes half a minute and more for a window.
 test.describe.configure({ timeout: 900_000 });
@@ -97,20 +47,6 @@ test.beforeAll(async () => {
 
 test.afterEach(() => server.clearFaults());
 test.afterAll(() => server.stop());
-
-/** Runs a script in the segmentation worker, before anything else in it. */
-function inWorker(script: string): void {
-  const assets = path.join(process.env["TU_SITE_DIR"] ?? "", "assets");
-  const name = readdirSync(assets).find((file) =>
-    /^segmentation_worker.*\.js$/.test(file),
-  );
-  if (name === undefined) throw new Error("The site has no such worker.");
-  const original = readFileSync(path.join(assets, name), "utf8");
-  server.addFault(/\/segmentation_worker[^/]*\.js$/, {
-    kind: "replaced",
-    body: Buffer.from(`{${script}}\n${original}`),
-  });
-}
 
 /** Serves a model whose digest and size fit the manifest. */
 function serveModel(body: Buffer): void {
@@ -165,67 +101,6 @@ test("auto takes the CPU where the adapter is software, and says so", async ({
   await expect(page.locator("#tokenunify-state")).toContainText(
     `CPU, f32: ${fallback}`,
   );
-});
-
-test("the fast GPU is asked for, f16 is tried where it is offered, and given up where the known answer is missed", async ({
-  page,
-}) => {
-  needsKnownAnswer();
-  inWorker(WRONG_F16 + HARDWARE);
-  await page.addInitScript(() => {
-    const seen: unknown[] = [];
-    Object.assign(globalThis, { requestedAdapters: seen });
-    const channel = new BroadcastChannel("requested adapters");
-    channel.onmessage = ({ data }) => seen.push(data);
-  });
-  const viewer = await open(page, {});
-  const { device, precision, adapter, fallback, notice } =
-    await decided(viewer);
-  expect(notice?.text ?? "").toContain(fallback);
-  expect({ device, precision, adapter }).toEqual({
-    device: "webgpu",
-    precision: "f32",
-    adapter: "example fast-1",
-  });
-  console.log(`f16 was given up: ${fallback}`);
-  expect(fallback).toMatch(/on adapter example fast-1 .*known answer.* in f16/);
-  const requested = await page.evaluate(
-    () =>
-      (globalThis as unknown as { requestedAdapters: unknown[] })
-        .requestedAdapters,
-  );
-  // Before the choice, for the engine, and by the runtime that opens it.
-  expect(requested.length).toBeGreaterThanOrEqual(3);
-  for (const options of requested) {
-    expect(options).toMatchObject({ powerPreference: "high-performance" });
-  }
-});
-
-test("with auto, a GPU that misses the known answer gives way to the CPU", async ({
-  page,
-}) => {
-  needsKnownAnswer();
-  inWorker(WRONG_EXP + HARDWARE);
-  const viewer = await open(page, {});
-  const { device, fallback, notice, tiles } = await viewer.settled(800_000);
-  expect(device).toBe("cpu");
-  expect(tiles.inferred).toBeGreaterThan(0);
-  console.log(fallback);
-  expect(fallback).toMatch(/on adapter example fast-1 .*known answer/);
-  expect(notice?.text).toContain(`The GPU is not used: ${fallback}`);
-});
-
-test("a flipped weight whose digest fits is found on the GPU and on the CPU, and nothing is segmented", async ({
-  page,
-}) => {
-  needsKnownAnswer();
-  inWorker(HARDWARE);
-  serveModel(withFlippedWeight(model));
-  const { phase, notice, tiles } = await decided(await open(page, {}));
-  expect(phase).toBe("failed");
-  expect(notice?.severity).toBe("error");
-  expect(notice?.text).toMatch(/file is damaged: on the cpu .*known answer/);
-  expect(tiles.inferred).toBe(0);
 });
 
 test("a GPU asked for by name is refused with the cause when the known answer is missed", async ({

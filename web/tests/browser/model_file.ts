@@ -96,17 +96,6 @@ export function describeModel(path: string): TestModel {
 export const sha256 = (file: Buffer): string =>
   createHash("sha256").update(file).digest("hex");
 
-/** The model with another exponent in a bias of its last layer. */
-export function withFlippedWeight(file: Buffer): Buffer {
-  const { head, tensors } = split(file);
-  const bias = head["out.conv.conv.bias"];
-  if (bias === undefined) throw new Error("The model has no head.");
-  const flipped = Buffer.from(file);
-  const byte = file.length - tensors.length + bias.data_offsets[0] + 3;
-  flipped[byte] = (flipped[byte] ?? 0) ^ 0x40;
-  return flipped;
-}
-
 /** The model with another value in its known answer. */
 export function withFlippedAnswer(file: Buffer): Buffer {
   return withMetadata(file, ({ known_answer: known }) => {

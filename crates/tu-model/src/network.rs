@@ -123,6 +123,7 @@ impl EmMamba {
     /// back, and gradients are recorded without it.
     #[must_use]
     pub fn prepared(mut self) -> Self {
+        self.vit.downsample_layers.iter_mut().for_each(Conv::prepare);
         self.vit.gscs.iter_mut().for_each(GatedSpatialConv::prepare);
         self.vit.stages.iter_mut().flatten().for_each(MambaLayer::prepare);
         for block in [

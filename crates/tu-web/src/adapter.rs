@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use burn::tensor::Device;
-use js_sys::{Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Object, Promise, Reflect};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
@@ -25,25 +25,50 @@ pub(crate) struct Adapter {
     pub(crate) binding_bytes: f64,
     /// Whether the browser calls it a fallback: a processor that stands in for a GPU.
     fallback: bool,
+    /// The `GPUAdapter`.
+    object: JsValue,
+}
+
+/// A kernel in 16-bit floats.
+const F16_KERNEL: &str = "enable f16;
+@group(0) @binding(0) var<storage, read_write> x: array<f16>;
+@compute @workgroup_size(1) fn main() { x[0] = exp(x[0]) * 2.0h; }";
+
+/// A property; `undefined` where there is none.
+fn get(of: &JsValue, key: &str) -> JsValue {
+    Reflect::get(of, &key.into()).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// An object with these properties.
+fn object<const N: usize>(properties: [(&str, JsValue); N]) -> Result<JsValue, JsValue> {
+    let object = Object::new();
+    for (key, value) in properties {
+        Reflect::set(&object, &key.into(), &value)?;
+    }
+    Ok(object.into())
+}
+
+fn call(on: &JsValue, method: &str, argument: &JsValue) -> Result<JsValue, JsValue> {
+    get(on, method).dyn_into::<Function>()?.call1(on, argument)
+}
+
+async fn call_async(on: &JsValue, method: &str, argument: &JsValue) -> Result<JsValue, JsValue> {
+    JsFuture::from(call(on, method, argument)?.dyn_into::<Promise>()?).await
 }
 
 impl Adapter {
     /// The adapter of the fast GPU, or why there is none. The runtime opens its device on the same: its default device
     /// prefers high performance too.
     pub(crate) async fn request() -> Result<Adapter, String> {
-        let get = |of: &JsValue, key: &str| Reflect::get(of, &key.into()).unwrap_or(JsValue::UNDEFINED);
         let gpu = get(&get(&js_sys::global(), "navigator"), "gpu");
         if gpu.is_undefined() {
             return Err("this browser has no WebGPU, or the page is neither https nor localhost".to_owned());
         }
-        let request: Function =
-            get(&gpu, "requestAdapter").dyn_into().map_err(|_| "WebGPU is incomplete".to_owned())?;
-        let options = Object::new();
-        let promise: Promise = Reflect::set(&options, &"powerPreference".into(), &"high-performance".into())
-            .and_then(|_| request.call1(&gpu, &options))
-            .and_then(JsCast::dyn_into)
-            .map_err(|e| format!("requestAdapter failed: {e:?}"))?;
-        let adapter = JsFuture::from(promise).await.map_err(|e| format!("requestAdapter failed: {e:?}"))?;
+        let request = async {
+            let options = object([("powerPreference", "high-performance".into())])?;
+            call_async(&gpu, "requestAdapter", &options).await
+        };
+        let adapter = request.await.map_err(|e| format!("requestAdapter failed: {e:?}"))?;
         if adapter.is_null() || adapter.is_undefined() {
             return Err("the browser offers no WebGPU adapter".to_owned());
         }
@@ -59,7 +84,30 @@ impl Adapter {
         // Older browsers have it on the adapter itself.
         let fallback =
             [&info, &adapter].iter().any(|of| get(of, "isFallbackAdapter").as_bool() == Some(true));
-        Ok(Adapter { description, binding_bytes, fallback })
+        Ok(Adapter { description, binding_bytes, fallback, object: adapter })
+    }
+
+    /// Compiles a kernel in 16-bit floats on a device of its own: some adapters name the feature and cannot. The runtime would
+    /// launch such a kernel without learning that it was refused.
+    ///
+    /// # Errors
+    /// What the browser says.
+    pub(crate) async fn compile_f16(&self) -> Result<(), String> {
+        let compile = async {
+            let features = Array::of1(&"shader-f16".into());
+            let options = object([("requiredFeatures", features.into())])?;
+            let device = call_async(&self.object, "requestDevice", &options).await?;
+            let module = call(&device, "createShaderModule", &object([("code", F16_KERNEL.into())])?)?;
+            let compute = object([("module", module), ("entryPoint", "main".into())])?;
+            let pipeline = object([("layout", "auto".into()), ("compute", compute)])?;
+            let compiled = call_async(&device, "createComputePipelineAsync", &pipeline).await;
+            get(&device, "destroy").dyn_into::<Function>()?.call0(&device)?;
+            compiled
+        };
+        compile.await.map(|_| ()).map_err(|cause| {
+            let message = get(&cause, "message").as_string();
+            message.unwrap_or_else(|| format!("{cause:?}"))
+        })
     }
 }
 
@@ -70,10 +118,7 @@ impl Adapter {
 #[wasm_bindgen]
 pub async fn webgpu_adapter() -> Result<JsValue, JsValue> {
     let adapter = Adapter::request().await.map_err(|cause| no_webgpu(&cause))?;
-    let facts = Object::new();
-    Reflect::set(&facts, &"description".into(), &adapter.description.into())?;
-    Reflect::set(&facts, &"fallback".into(), &adapter.fallback.into())?;
-    Ok(facts.into())
+    object([("description", adapter.description.into()), ("fallback", adapter.fallback.into())])
 }
 
 /// WebGPU cannot be used, for this cause.

@@ -217,6 +217,11 @@ impl Engine {
             let message = format!("adapter {} has no {wanted}", adapter.description);
             return Err(Failure::lasting("precision", message, ""));
         }
+        if let Err(cause) = adapter.compile_f16().await {
+            let message =
+                format!("adapter {} offers {wanted} and does not compile it: {cause}", adapter.description);
+            return Err(Failure::lasting("precision", message, ""));
+        }
         let network =
             network.in_precision(wanted).map_err(|e| Failure::lasting("precision", e.to_string(), ""))?;
         known.check(&network).await.map_err(|e| missed(&e, adapter))?;

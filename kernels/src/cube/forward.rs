@@ -56,6 +56,23 @@ pub(super) fn sigmoid_of_softplus(s: f32) -> f32 {
     result
 }
 
+/// A token's step Δ: softplus of the bias and the weights times the first R columns of its row, which starts at `from`.
+#[cube]
+pub(super) fn step_of(
+    projected: &[f32],
+    from: usize,
+    weights: &Array<f32>,
+    bias: f32,
+    #[comptime] rank: usize,
+) -> f32 {
+    let mut raw = bias;
+    #[unroll]
+    for r in 0..rank {
+        raw += weights[r] * projected[from + r];
+    }
+    softplus(raw)
+}
+
 /// Step 1: the end state of every chunk from 0, and the sum of its steps. `row` is the distance between the rows of two
 /// tokens in `projected`, `per_group` the sequences of a set of parameters.
 #[cube(launch)]
@@ -105,12 +122,7 @@ pub(super) fn summarise_chunks(
         for t in first..last {
             let token = sequence * length + t;
             let from = token * row;
-            let mut raw = bias;
-            #[unroll]
-            for r in 0..rank {
-                raw += weights[r] * projected[from + r];
-            }
-            let step = softplus(raw);
+            let step = step_of(projected, from, &weights, bias, rank);
             let drive = step * u[token * channels + e];
             total += step;
             #[unroll]
@@ -178,12 +190,7 @@ pub(super) fn apply_chunks(
             let token = sequence * length + t;
             let at = token * channels + e;
             let from = token * row;
-            let mut raw = bias;
-            #[unroll]
-            for r in 0..rank {
-                raw += weights[r] * projected[from + r];
-            }
-            let step = softplus(raw);
+            let step = step_of(projected, from, &weights, bias, rank);
             let drive = step * u[at];
             let mut sum = skip * u[at];
             #[unroll]

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::forward::{sigmoid_of_softplus, softplus};
+use super::forward::{sigmoid_of_softplus, softplus, step_of};
 use super::{LANES, SEGMENTS, STRETCH};
 
 /// Step 1 in both directions: rows of a chunk `[N end states, ΣΔ, N gradients that leave its start]`.
@@ -61,12 +61,7 @@ pub(super) fn summarise_both_ways(
             let token = sequence * length + t;
             let at = token * channels + e;
             let from = token * row;
-            let mut raw = bias;
-            #[unroll]
-            for r in 0..rank {
-                raw += weights[r] * projected[from + r];
-            }
-            let step = softplus(raw);
+            let step = step_of(projected, from, &weights, bias, rank);
             let drive = step * u[at];
             let g = y_grad[at];
             total += step;

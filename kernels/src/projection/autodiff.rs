@@ -39,6 +39,27 @@ impl Project {
     }
 }
 
+/// The most positions that are added one after the other: as many for 300,000 positions as there are such sums.
+const ADDED_AT_A_TIME: usize = 512;
+
+/// Σ over batch and positions, of as many elements as there are channels.
+///
+/// In two rounds, where the number of positions is a multiple of a power of two: a few channels alone would leave most of a
+/// GPU idle, and a software driver stops a loop after 65,535 rounds.
+fn sums_over_positions<B: ProjectionKernels>(y: FloatTensor<B>, layout: Layout) -> FloatTensor<B> {
+    let [batch, channels, positions] = layout.sizes(y.shape().dims());
+    let together = 1 << positions.trailing_zeros().min(ADDED_AT_A_TIME.trailing_zeros());
+    let groups = positions / together;
+    let (shape, axis) = match layout {
+        Layout::Volume => ([batch, channels, groups, together], 3),
+        Layout::Tokens => ([batch, groups, together, channels], 2),
+    };
+    let parts = B::float_sum_dim(B::float_reshape(y, Shape::from(shape)), axis);
+    let parts = B::float_reshape(parts, Shape::from(layout.shape([batch, channels, groups])));
+    let axis = if layout == Layout::Volume { 2 } else { 1 };
+    B::float_sum_dim(B::float_sum_dim(parts, axis), 0)
+}
+
 impl<B: ProjectionKernels> Backward<B, 2> for Project {
     /// `x` and `w`.
     type State = [NodeId; 2];
@@ -60,11 +81,7 @@ impl<B: ProjectionKernels> Backward<B, 3> for Project {
         self.differentiate::<B>(ops.state, [x, w], &y_grad, grads, checkpointer);
         if let Some(id) = b {
             let [_, output, _] = self.to.sizes(y_grad.shape().dims());
-            let [batch, positions] = match self.to {
-                Layout::Volume => [0, 2],
-                Layout::Tokens => [0, 1],
-            };
-            let sums = B::float_sum_dim(B::float_sum_dim(y_grad, positions), batch);
+            let sums = sums_over_positions::<B>(y_grad, self.to);
             grads.register::<B>(id, B::float_reshape(sums, Shape::from([output])));
         }
     }

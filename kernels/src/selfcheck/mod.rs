@@ -23,7 +23,7 @@ mod tolerance;
 pub use check::{Check, Drawn, Operation, Passes};
 pub use operations::{
     causal_convolution, convolution, gated_sum, gelu, layer_normalisation, projection, row_normalisation,
-    scan, strided_convolution,
+    scan,
 };
 pub use outcome::{Agreement, Results, SelfCheckError, Verdict};
 #[cfg(not(target_arch = "wasm32"))]

@@ -61,48 +61,6 @@ pub fn convolution(shape: ConvShape) -> Check {
     }
 }
 
-/// burn's convolution with stride (1, 2, 2), bias and padding k/2, as a network's stem has it; y and x are even.
-///
-/// Some driver and kernel combinations have returned finite but wrong weight gradients of such convolutions for more than
-/// 32,768 positions. For the CPU it is compared with every second result of the convolution without stride.
-pub fn strided_convolution(shape: ConvShape, z_stride: usize) -> Check {
-    let ConvShape { batch, input, output, size_zyx: [d, h, w], kernel_zyx } = shape;
-    let [kz, ky, kx] = kernel_zyx;
-    let out_zyx = [d.div_ceil(z_stride), h.div_ceil(2), w.div_ceil(2)];
-    let outputs = batch * output * out_zyx.iter().product::<usize>();
-    let tensors = move |x: &[Tensor<1>]| {
-        (x[0].clone().reshape([batch, input, d, h, w]), x[1].clone().reshape([output, input, kz, ky, kx]))
-    };
-    Check {
-        kernel: Kernel::StridedConvolution,
-        shape: format!(
-            "{batch} × {input} → {output}, {kz}×{ky}×{kx}, stride {z_stride},2,2 over {d}×{h}×{w}"
-        ),
-        inputs: vec![
-            positions("x", batch * input * shape.voxels(), PLAIN),
-            parameter("the weight", output * input * shape.taps(), PLAIN),
-            parameter("the bias", output, PLAIN),
-        ],
-        outputs,
-        in_half_types: true,
-        operation: Box::new(move |x| {
-            let (volume, weight) = tensors(x);
-            let options = ConvOptions::new([z_stride, 2, 2], kernel_zyx.map(|k| k / 2), [1; 3], 1);
-            conv3d(volume, weight, Some(x[2].clone()), options).reshape([outputs])
-        }),
-        reference: Reference::Plain(Box::new(move |x| {
-            let (volume, weight) = tensors(x);
-            let [z, y, x_kept] = out_zyx;
-            let same = ConvOptions::new([1; 3], kernel_zyx.map(|k| k / 2), [1; 3], 1);
-            let all = conv3d(volume, weight, None, same);
-            let all = all.reshape([batch * output, z, d / z, y, h / y, x_kept, w / x_kept]);
-            let kept = all.narrow(2, 0, 1).narrow(4, 0, 1).narrow(6, 0, 1);
-            let kept = kept.reshape([batch, output, z, y, x_kept]);
-            (kept + x[2].clone().reshape([1, output, 1, 1, 1])).reshape([outputs])
-        })),
-    }
-}
-
 /// [`normalise_rows_rectified`](crate::normalise_rows_rectified), with a shortcut and a slope of 0.01, or alone with a slope of 0.
 pub fn row_normalisation(rows: usize, n: usize, with_shortcut: bool) -> Check {
     let slope = if with_shortcut { 0.01 } else { 0.0 };

@@ -5,7 +5,7 @@ use burn::tensor::{Device, FloatDType};
 use super::check::{Check, Passes};
 use super::operations::{
     causal_convolution, convolution, gated_sum, gelu, layer_normalisation, projection, row_normalisation,
-    scan, strided_convolution,
+    scan,
 };
 use super::outcome::SelfCheckError;
 use crate::conv::ConvShape;
@@ -18,8 +18,8 @@ const CHANNELS: usize = 8;
 const INNER: usize = 16;
 /// Voxels, and tokens, zyx.
 const SIZE_ZYX: [usize; 3] = [4, 32, 32];
-/// Voxels before the strided convolution: its weight gradient has been seen wrong from 32,768 results on.
-const RAW_ZYX: [usize; 3] = [9, 128, 128];
+/// Voxels of the stem's convolution: its weight's gradient is a sum over more of them than a loop of some drivers runs.
+const STEM_ZYX: [usize; 3] = [9, 64, 64];
 
 /// One check of every kernel, over more than one chunk of a sum and of a scan.
 pub fn short_checks() -> Vec<Check> {
@@ -29,7 +29,7 @@ pub fn short_checks() -> Vec<Check> {
     vec![
         convolution(conv(CHANNELS, SIZE_ZYX, [1, 5, 5])),
         convolution(conv(CHANNELS, SIZE_ZYX, [3; 3])),
-        strided_convolution(conv(1, RAW_ZYX, [1, 7, 7]), 1),
+        convolution(conv(4, STEM_ZYX, [1, 5, 5])),
         row_normalisation(CHANNELS, length + 1, true),
         layer_normalisation([1, CHANNELS, length]),
         projection([1, INNER, CHANNELS, length], [Layout::Tokens, Layout::Volume], true),

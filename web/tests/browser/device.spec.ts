@@ -18,10 +18,11 @@
  * @file Which device computes, in which type, and how a GPU or a model that is
  * wrong is found out: the known answer of the model file.
  *
- * SwiftShader is the only adapter here.
+ * SwiftShader is the only adapter here. What another would be like is put in
+ * front of it, in the worker that uses it.
  */
 
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import type { Page } from "@playwright/test";
 import { expect, test } from "@playwright/test";
@@ -30,6 +31,23 @@ import type { TestServer } from "../server.js";
 import { sha256, withFlippedAnswer } from "./model_file.js";
 import { folder, startSite } from "./site.js";
 import { ViewerPage, viewerState } from "./viewer_page.js";
+
+/** The adapter names 16-bit floats, and the compiler behind it refuses them. */
+const F16_IN_NAME = `
+  const request = navigator.gpu.requestAdapter.bind(navigator.gpu);
+  navigator.gpu.requestAdapter = async (options) => {
+    const adapter = await request(options);
+    const features = new Set([...adapter.features, "shader-f16"]);
+    Object.defineProperty(adapter, "features", { value: features });
+    const { requestDevice } = adapter;
+    adapter.requestDevice = (descriptor) => {
+      const wanted = [...(descriptor?.requiredFeatures ?? [])];
+      const requiredFeatures = wanted.filter((f) => f !== "shader-f16");
+      return requestDevice.call(adapter, { ...descriptor, requiredFeatures });
+    };
+    return adapter;
+  };
+`;
 
 // A software GPU takes half a minute and more for a window.
 test.describe.configure({ timeout: 900_000 });
@@ -47,6 +65,20 @@ test.beforeAll(async () => {
 
 test.afterEach(() => server.clearFaults());
 test.afterAll(() => server.stop());
+
+/** Runs a script in the segmentation worker, before anything else in it. */
+function inWorker(script: string): void {
+  const assets = path.join(process.env["TU_SITE_DIR"] ?? "", "assets");
+  const name = readdirSync(assets).find((file) =>
+    /^segmentation_worker.*\.js$/.test(file),
+  );
+  if (name === undefined) throw new Error("The site has no such worker.");
+  const original = readFileSync(path.join(assets, name), "utf8");
+  server.addFault(/\/segmentation_worker[^/]*\.js$/, {
+    kind: "replaced",
+    body: Buffer.from(`{${script}}\n${original}`),
+  });
+}
 
 /** Serves a model whose digest and size fit the manifest. */
 function serveModel(body: Buffer): void {
@@ -115,4 +147,18 @@ test("a GPU asked for by name is refused with the cause when the known answer is
   expect(notice?.text).toMatch(
     /on adapter .*known answer is missed by up to 0\./,
   );
+});
+
+test("f16 is tried where the adapter names it, and given up where its compiler refuses", async ({
+  page,
+}) => {
+  inWorker(F16_IN_NAME);
+  const viewer = await open(page, { device: "webgpu" });
+  const { phase, device, precision, fallback } = await decided(viewer);
+  expect({ phase, device, precision }).toEqual({
+    phase: "ready",
+    device: "webgpu",
+    precision: "f32",
+  });
+  expect(fallback).toMatch(/offers f16 and does not compile it: .*f16/);
 });

@@ -1,14 +1,19 @@
 //! Convolution over z, y, x with a weight `[out, in, kz, ky, kx]`.
 //!
-//! Four cases, one result: a 1×1×1 kernel is a matrix product over channels; a kernel equal to its stride
+//! Every case comes down to two operations. A 1×1×1 kernel is a matrix product over channels; a kernel equal to its stride
 //! (patches that do not overlap) is a rearrangement and a matrix product; an odd kernel that keeps the size is
-//! [`tu_kernels::conv_same`]; anything else is burn's convolution.  The products are several times faster than
-//! a general convolution on every backend.  Weights are used in the type of the input.
+//! [`tu_kernels::conv_same`], and so is one that halves it in the plane:
+//!
+//! ```text
+//! y[p] = Σ_k w[k + r] x[2p + k],  k = −r … r        with k = 2m + q, q ∈ {0, 1}:
+//! y[p] = Σ_m Σ_q w[2m + q + r] x_q[p + m],          x_q[p] = x[2p + q]
+//! ```
+//! four channels x_q (two along y times two along x) for each, and taps beyond the kernel are 0. A stride along z, where
+//! the kernel has one tap, leaves slices out before all that. Weights are used in the type of the input.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::conv3d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::PadMode;
 use tu_kernels::projection::Layout;
 use tu_kernels::{PackedWeight, conv_same, conv_same_packed, project};
 
@@ -75,24 +80,49 @@ impl Conv {
     }
 
     fn convolve(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
+        let x = every_slice(x, self.stride_zyx[0]);
+        match self.form() {
+            Form::Product => self.product(x, bias),
+            Form::Patches => self.patches(x, bias),
+            Form::SameSize => self.same_size(x, bias),
+            Form::Halving => self.same_size(halves_as_channels(x), bias),
+        }
+    }
+
+    fn form(&self) -> Form {
         let [_, _, kz, ky, kx] = self.weight.dims();
-        let unpadded = self.padding_zyx == [0; 3];
-        if unpadded && self.stride_zyx == [1; 3] && [kz, ky, kx] == [1; 3] {
-            return self.product(x, bias);
+        let [_, sy, sx] = self.stride_zyx;
+        let padded = self.padding_zyx == [kz / 2, ky / 2, kx / 2];
+        match ([kz, ky, kx], [sy, sx]) {
+            ([1, 1, 1], [1, 1]) => Form::Product,
+            (_, stride) if kz == 1 && stride == [ky, kx] && self.padding_zyx == [0; 3] => Form::Patches,
+            (kernel, stride) if padded && kernel.iter().all(|k| k % 2 == 1) && stride == [1, 1] => {
+                Form::SameSize
+            }
+            (kernel, stride) if padded && kernel.iter().all(|k| k % 2 == 1) && stride == [2, 2] => {
+                Form::Halving
+            }
+            (kernel, _) => unreachable!(
+                "no layer of the network has a kernel {kernel:?} with stride {:?}",
+                self.stride_zyx
+            ),
         }
-        let [_, _, _, h, w] = x.dims();
-        if unpadded && kz == 1 && self.stride_zyx == [1, ky, kx] && h % ky == 0 && w % kx == 0 {
-            return self.patches(x, bias);
+    }
+
+    /// The weight of the convolution that keeps the size.
+    fn size_keeping_weight(&self) -> Tensor<5> {
+        match self.form() {
+            Form::Halving => taps_as_channels(self.weight.val()),
+            _ => self.weight.val(),
         }
+    }
+
+    fn same_size(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let bias = bias.map(|bias| bias.val().cast(x.dtype()));
-        if !self.keeps_size() {
-            let weight = self.weight.val().cast(x.dtype());
-            return conv3d(x, weight, bias, ConvOptions::new(self.stride_zyx, self.padding_zyx, [1; 3], 1));
-        }
         let y = match self.packed.get() {
             Some(weight) => conv_same_packed(x, weight),
             None => {
-                let weight = self.weight.val().cast(x.dtype());
+                let weight = self.size_keeping_weight().cast(x.dtype());
                 conv_same(x, weight)
             }
         };
@@ -103,17 +133,10 @@ impl Conv {
         }
     }
 
-    /// Whether the kernel is odd and larger than 1, the stride 1 and the padding as wide as the kernel reaches.
-    fn keeps_size(&self) -> bool {
-        let [_, _, kernel @ ..] = self.weight.dims();
-        let kept = kernel.iter().zip(&self.padding_zyx).all(|(k, p)| k % 2 == 1 && *p == k / 2);
-        kept && self.stride_zyx == [1; 3] && kernel != [1; 3]
-    }
-
     /// Packs the weight for inference, where the device's convolution wants it.
     pub fn prepare(&mut self) {
-        if self.keeps_size() {
-            self.packed = PackedWeight::new(self.weight.val()).into();
+        if matches!(self.form(), Form::SameSize | Form::Halving) {
+            self.packed = PackedWeight::new(self.size_keeping_weight()).into();
         }
     }
 
@@ -140,5 +163,123 @@ impl Conv {
             w,
         ]);
         self.product(gathered, bias)
+    }
+}
+
+/// What a convolution comes down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A matrix product over channels.
+    Product,
+    /// Patches that do not overlap.
+    Patches,
+    /// A convolution that keeps the size.
+    SameSize,
+    /// One that halves y and x.
+    Halving,
+}
+
+/// Every `stride`-th slice along z, the first one included.
+fn every_slice(x: Tensor<5>, stride: usize) -> Tensor<5> {
+    if stride == 1 {
+        return x;
+    }
+    let [b, c, d, h, w] = x.dims();
+    let missing = d.next_multiple_of(stride) - d;
+    let x = x.reshape([b * c, d, h * w]).pad([(0, 0), (0, missing), (0, 0)], PadMode::Constant(0.0));
+    let slices = d.div_ceil(stride);
+    x.reshape([b * c, slices, stride, h * w]).narrow(2, 0, 1).reshape([b, c, slices, h, w])
+}
+
+/// `[B, C, D, H, W]` to `[B, 4·C, D, ⌈H/2⌉, ⌈W/2⌉]`, for every channel its even and odd rows' even and odd columns; beyond
+/// an odd size lie zeros, as beyond any other.
+fn halves_as_channels(x: Tensor<5>) -> Tensor<5> {
+    let [b, c, d, h, w] = x.dims();
+    let [half_h, half_w] = [h.div_ceil(2), w.div_ceil(2)];
+    let x = if h % 2 + w % 2 > 0 { x.pad((0, w % 2, 0, h % 2), PadMode::Constant(0.0)) } else { x };
+    x.reshape([b * c, d, half_h, 2, half_w, 2]).permute([0, 3, 5, 1, 2, 4]).reshape([
+        b,
+        4 * c,
+        d,
+        half_h,
+        half_w,
+    ])
+}
+
+/// The weight `[out, C, kz, ky, kx]` of a convolution that halves y and x, for [`halves_as_channels`]: taps along y and x
+/// are odd numbers again.
+fn taps_as_channels(weight: Tensor<5>) -> Tensor<5> {
+    let [out, c, kz, ky, kx] = weight.dims();
+    // the reach in voxels, the one in pairs of them, and the zeros before and behind the taps
+    let sizes = |k: usize| {
+        let reach = (k / 2).div_ceil(2);
+        let before = 2 * reach - k / 2;
+        (2 * reach + 1, before, 2 * (2 * reach + 1) - k - before)
+    };
+    let ((y, above, below), (x, left, right)) = (sizes(ky), sizes(kx));
+    weight
+        .pad((left, right, above, below), PadMode::Constant(0.0))
+        .reshape([out * c, kz, y, 2, x, 2])
+        .permute([0, 3, 5, 1, 2, 4])
+        .reshape([out, 4 * c, kz, y, x])
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::module::conv3d;
+    use burn::tensor::ops::ConvOptions;
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+        x.into_data().try_into_vec().expect("f32")
+    }
+
+    fn close(a: &[f32], b: &[f32]) {
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(b) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn every_form_gives_what_burns_convolution_gives_and_so_do_its_gradients() {
+        let device = Device::flex().autodiff();
+        let cases = [
+            ([1, 7, 7], [1, 2, 2], [0, 3, 3]),
+            ([1, 7, 7], [2, 2, 2], [0, 3, 3]),
+            ([3, 5, 3], [1, 2, 2], [1, 2, 1]),
+            ([1, 1, 1], [2, 2, 2], [0, 0, 0]),
+            ([1, 2, 2], [2, 2, 2], [0, 0, 0]),
+            ([1, 2, 2], [1, 2, 2], [0, 0, 0]),
+            ([1, 1, 1], [1, 1, 1], [0, 0, 0]),
+            ([3, 3, 3], [1, 1, 1], [1, 1, 1]),
+        ];
+        for (kernel_zyx, stride_zyx, padding_zyx) in cases {
+            for [d, h, w] in [[4, 8, 6], [5, 4, 12], [1, 2, 2]] {
+                let mut init = Initialiser::new(&device, 3);
+                let mut conv = Conv::new([2, 3], kernel_zyx, stride_zyx, padding_zyx, true, &mut init);
+                let x = Tensor::<5>::random([2, 2, d, h, w], Distribution::Uniform(-1.0, 1.0), &device)
+                    .require_grad();
+                let (weight, bias) = (conv.weight.val(), conv.bias.as_ref().expect("a bias").val());
+                let options = ConvOptions::new(stride_zyx, padding_zyx, [1; 3], 1);
+                let expected = conv3d(x.clone(), weight.clone(), Some(bias.clone()), options);
+                let y = conv.forward(x.clone());
+                assert_eq!(y.dims(), expected.dims(), "{kernel_zyx:?} {stride_zyx:?}");
+                close(&values(y.clone()), &values(expected.clone()));
+
+                let pull = Tensor::random(y.shape(), Distribution::Uniform(-1.0, 1.0), &device);
+                let wanted = (expected * pull.clone()).sum().backward();
+                let found = (y.clone() * pull).sum().backward();
+                close(&values(x.grad(&found).expect("∂x")), &values(x.grad(&wanted).expect("∂x")));
+                close(&values(weight.grad(&found).expect("∂w")), &values(weight.grad(&wanted).expect("∂w")));
+                close(&values(bias.grad(&found).expect("∂b")), &values(bias.grad(&wanted).expect("∂b")));
+
+                conv = conv.valid();
+                conv.prepare();
+                close(&values(conv.forward(x.inner())), &values(y));
+            }
+        }
     }
 }

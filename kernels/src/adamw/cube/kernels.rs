@@ -10,6 +10,18 @@ use super::{CHUNK, PER_UNIT, UNITS};
 /// Units that are left after the first of two rounds of adding.
 const FAN: usize = 16;
 
+/// Whether this cube works on a tensor.
+#[cube]
+fn owns(cubes: &Sequence<usize>, #[comptime] tensor: usize) -> bool {
+    CUBE_POS >= cubes[tensor] && CUBE_POS < cubes[comptime![tensor + 1]]
+}
+
+/// The first element of this unit in the tensor that its cube works on; the others follow at distances of [`UNITS`].
+#[cube]
+fn first_element(cubes: &Sequence<usize>, #[comptime] tensor: usize) -> usize {
+    (CUBE_POS - cubes[tensor]) * comptime![CHUNK] + UNIT_POS as usize
+}
+
 /// Sums of squares of all chunks, in order, from `start` of `sums` on.
 #[cube(launch_unchecked)]
 pub(super) fn square_sums(
@@ -24,9 +36,8 @@ pub(super) fn square_sums(
     let mut sum = 0.0f32;
     #[unroll]
     for i in 0..comptime![lengths.len()] {
-        let begin = cubes[i];
-        if CUBE_POS >= begin && CUBE_POS < cubes[comptime![i + 1]] {
-            let from = (CUBE_POS - begin) * comptime![CHUNK] + unit;
+        if owns(cubes, i) {
+            let from = first_element(cubes, i);
             for k in 0..comptime![PER_UNIT] {
                 let at = from + k * comptime![UNITS];
                 if at < lengths[i] {
@@ -69,9 +80,8 @@ pub(super) fn weighted_sums(
 ) {
     #[unroll]
     for i in 0..comptime![lengths.len()] {
-        let begin = cubes[i];
-        if CUBE_POS >= begin && CUBE_POS < cubes[comptime![i + 1]] {
-            let from = (CUBE_POS - begin) * comptime![CHUNK] + UNIT_POS as usize;
+        if owns(cubes, i) {
+            let from = first_element(cubes, i);
             for k in 0..comptime![PER_UNIT] {
                 let at = from + k * comptime![UNITS];
                 if at < lengths[i] {
@@ -112,9 +122,8 @@ pub(super) fn adamw(
 ) {
     #[unroll]
     for i in 0..comptime![lengths.len()] {
-        let begin = cubes[i];
-        if CUBE_POS >= begin && CUBE_POS < cubes[comptime![i + 1]] {
-            let from = (CUBE_POS - begin) * comptime![CHUNK] + UNIT_POS as usize;
+        if owns(cubes, i) {
+            let from = first_element(cubes, i);
             for k in 0..comptime![PER_UNIT] {
                 let at = from + k * comptime![UNITS];
                 if at < lengths[i] {

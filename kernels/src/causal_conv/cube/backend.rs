@@ -17,42 +17,66 @@ pub const GRADIENT_LAUNCHES: u64 = 2;
 
 type Tensor = FloatTensor<CubeBackend>;
 
+/// The number of an order in the kernels.
+pub(super) fn number(order: ScanOrder) -> usize {
+    match order {
+        ScanOrder::Forward => 0,
+        ScanOrder::Backward => 1,
+        ScanOrder::InterSlice { .. } => 2,
+    }
+}
+
+/// v `[O·B, L, E]` of the first E columns of `x [B, L, ≥E]` in O orders from number `first` on, one launch. `weight` and
+/// `bias` hold O sets, one after the other.
+pub(crate) fn convolve_in_orders(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    first: usize,
+    [orders, channels, taps]: [usize; 3],
+    slices: usize,
+) -> Tensor {
+    let [weight, bias] = [weight, bias].map(into_contiguous);
+    let (x, row) = in_rows(x);
+    let [batch, length, _] = x.shape().dims();
+    let v = empty(&x, [orders * batch, length, channels]);
+    let runs = length.div_ceil(FORWARD_RUN);
+    let items = orders * batch * runs * channels;
+    if items == 0 {
+        return v;
+    }
+    let client = x.client.clone();
+    let (wanted, dim) = cubes_of_units(items);
+    count();
+    // SAFETY: a unit beyond the runs and channels of all orders does nothing, and positions and taps of the others are
+    // compared with the sizes of `x` and `weight`, which `v` and `bias` share.
+    unsafe {
+        kernels::convolve::launch_unchecked(
+            &client,
+            wanted,
+            dim,
+            x.into_buffer_arg(),
+            weight.into_buffer_arg(),
+            bias.into_buffer_arg(),
+            v.clone().into_buffer_arg(),
+            batch,
+            length,
+            channels,
+            row,
+            slices,
+            first,
+            runs,
+            items,
+            taps,
+        );
+    }
+    v
+}
+
 impl CausalConvBackend for CubeBackend {
     fn causal_conv_silu(x: Tensor, weight: Tensor, bias: Tensor, order: ScanOrder) -> Tensor {
-        let [weight, bias] = [weight, bias].map(into_contiguous);
-        let (x, row) = in_rows(x);
-        let ([batch, length, channels], [_, taps]) = (x.shape().dims(), weight.shape().dims());
-        let v = empty(&x, [batch, length, channels]);
-        let runs = length.div_ceil(FORWARD_RUN);
-        let items = batch * runs * channels;
-        if items == 0 {
-            return v;
-        }
-        let client = x.client.clone();
-        let (wanted, dim) = cubes_of_units(items);
-        count();
-        // SAFETY: a unit beyond the runs and channels of `x` does nothing, and positions and taps of the others are
-        // compared with the sizes of `x` and `weight`, which `v` and `bias` share.
-        unsafe {
-            kernels::convolve::launch_unchecked(
-                &client,
-                wanted,
-                dim,
-                x.into_buffer_arg(),
-                weight.into_buffer_arg(),
-                bias.into_buffer_arg(),
-                v.clone().into_buffer_arg(),
-                length,
-                channels,
-                row,
-                order.slices(),
-                runs,
-                items,
-                taps,
-                order == ScanOrder::Backward,
-            );
-        }
-        v
+        let [channels, taps] = weight.shape().dims();
+        convolve_in_orders(x, weight, bias, number(order), [1, channels, taps], order.slices())
     }
 }
 
@@ -80,7 +104,7 @@ impl CausalConvKernels for CubeBackend {
             let parts = empty(&x, [contributions.floats()]);
             let (wanted, dim) = cubes_of_units(items);
             count();
-            // SAFETY: as above; `v_grad` and the gradient of `x` have the sizes of `x`, and `parts` holds a row for
+            // SAFETY: as in the values; `v_grad` and the gradient of `x` have the sizes of `x`, and `parts` holds a row for
             // every run.
             unsafe {
                 kernels::differentiate::launch_unchecked(
@@ -97,10 +121,10 @@ impl CausalConvKernels for CubeBackend {
                     channels,
                     row,
                     order.slices(),
+                    number(order),
                     runs,
                     items,
                     taps,
-                    order == ScanOrder::Backward,
                 );
             }
             contributions.add_up(parts, &found.weight, &found.bias);

@@ -5,37 +5,45 @@ use cubecl::prelude::*;
 use super::{FORWARD_RUN, GRADIENT_RUN};
 use crate::cube::forward::sigmoid;
 
-/// The token visited at a position; 1 slice where the order knows none.
+/// The token that an order visits at a position; orders are numbered as in [`number`](super::backend::number).
 #[cube]
-fn token(position: usize, length: usize, slices: usize, #[comptime] reversed: bool) -> usize {
-    let mut found = position % slices * (length / slices) + position / slices;
-    if reversed {
+fn token(position: usize, length: usize, slices: usize, order: usize) -> usize {
+    let mut found = position;
+    if order == 1 {
         found = length - 1 - position;
+    }
+    if order == 2 {
+        found = position % slices * (length / slices) + position / slices;
     }
     found
 }
 
-/// v `[B, L, E]`, one unit per run of positions and channel. `row` is the distance between the rows of two tokens in x.
+/// v `[O·B, L, E]` of O orders from `order` on, each with its weight and bias, one unit per order, run of positions and
+/// channel. `row` is the distance between the rows of two tokens in x.
 #[cube(launch_unchecked)]
 pub(super) fn convolve(
     x: &[f32],
     weight: &[f32],
     bias: &[f32],
     v: &mut [f32],
+    batch: usize,
     length: usize,
     channels: usize,
     row: usize,
     slices: usize,
+    order: usize,
     runs: usize,
     items: usize,
     #[comptime] taps: usize,
-    #[comptime] reversed: bool,
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
         let e = id % channels;
         let place = id / channels;
-        let from = place / runs * length;
+        let sequence = place / runs;
+        let from = sequence % batch * length;
+        let order = order + sequence / batch;
+        let parameter = sequence / batch * channels + e;
         let first = place % runs * comptime![FORWARD_RUN];
         let mut last = first + comptime![FORWARD_RUN];
         if last > length {
@@ -45,26 +53,26 @@ pub(super) fn convolve(
         let mut window = Array::<f32>::new(taps);
         #[unroll]
         for k in 0..taps {
-            weights[k] = weight[e * taps + k];
+            weights[k] = weight[parameter * taps + k];
             window[k] = 0.0f32;
             if k > 0 && first + k >= taps {
-                let seen = token(first + k - taps, length, slices, reversed);
+                let seen = token(first + k - taps, length, slices, order);
                 window[k] = x[(from + seen) * row + e];
             }
         }
-        let offset = bias[e];
+        let offset = bias[parameter];
         for t in first..last {
             #[unroll]
             for k in 1..taps {
                 window[k - 1] = window[k];
             }
-            window[comptime![taps - 1]] = x[(from + token(t, length, slices, reversed)) * row + e];
+            window[comptime![taps - 1]] = x[(from + token(t, length, slices, order)) * row + e];
             let mut sum = offset;
             #[unroll]
             for k in 0..taps {
                 sum += weights[k] * window[k];
             }
-            v[(from + t) * channels + e] = sum * sigmoid(sum);
+            v[(sequence * length + t) * channels + e] = sum * sigmoid(sum);
         }
     }
 }
@@ -83,10 +91,10 @@ pub(super) fn differentiate(
     channels: usize,
     row: usize,
     slices: usize,
+    order: usize,
     runs: usize,
     items: usize,
     #[comptime] taps: usize,
-    #[comptime] reversed: bool,
 ) {
     let id = ABSOLUTE_POS;
     if id < items {
@@ -110,7 +118,7 @@ pub(super) fn differentiate(
             sums[k] = 0.0f32;
             window[k] = 0.0f32;
             if k > 0 && first + k >= taps {
-                let seen = token(first + k - taps, length, slices, reversed);
+                let seen = token(first + k - taps, length, slices, order);
                 window[k] = x[(from + seen) * row + e];
             }
         }
@@ -124,7 +132,7 @@ pub(super) fn differentiate(
             }
             let mut q = 0.0f32;
             if t < length {
-                window[comptime![taps - 1]] = x[(from + token(t, length, slices, reversed)) * row + e];
+                window[comptime![taps - 1]] = x[(from + token(t, length, slices, order)) * row + e];
                 let mut sum = offset;
                 #[unroll]
                 for k in 0..taps {
@@ -147,7 +155,7 @@ pub(super) fn differentiate(
                 for k in 0..taps {
                     sum += weights[k] * later[k];
                 }
-                let seen = token(t + 1 - taps, length, slices, reversed);
+                let seen = token(t + 1 - taps, length, slices, order);
                 x_grad[(from + seen) * channels + e] = sum;
             }
         }

@@ -7,9 +7,10 @@
 mod backend;
 mod kernels;
 
+pub(crate) use backend::convolve_in_orders;
 pub use backend::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES};
 
 /// Positions of a unit forward.
-pub(crate) const FORWARD_RUN: usize = 8;
+const FORWARD_RUN: usize = 8;
 /// Positions of a unit backward.
 const GRADIENT_RUN: usize = 32;

@@ -6,7 +6,7 @@ use crate::cube::forward::sigmoid;
 
 /// The place in `[B, L, E]`, inter-slice order, of an element in raster order.
 #[cube]
-fn inter_slice(id: usize, length: usize, channels: usize, slices: usize) -> usize {
+pub(crate) fn inter_slice(id: usize, length: usize, channels: usize, slices: usize) -> usize {
     let e = id % channels;
     let token = id / channels % length;
     let from = id / channels / length * length;
@@ -16,11 +16,17 @@ fn inter_slice(id: usize, length: usize, channels: usize, slices: usize) -> usiz
 
 /// The place in `[B, L, E]`, reversed order, of an element in raster order.
 #[cube]
-fn reversed(id: usize, length: usize, channels: usize) -> usize {
+pub(crate) fn reversed(id: usize, length: usize, channels: usize) -> usize {
     let e = id % channels;
     let token = id / channels % length;
     let from = id / channels / length * length;
     (from + length - 1 - token) * channels + e
+}
+
+/// `sum · SiLU(z)`.
+#[cube]
+pub(crate) fn gated(sum: f32, z: f32) -> f32 {
+    sum * (z * sigmoid(z))
 }
 
 /// An element of the three directions' sum, each read in its own order.
@@ -55,7 +61,7 @@ pub(super) fn gate(
     if id < items {
         let sum = sum_of_directions(forward, backward, slice, id, length, channels, slices);
         let z = z[id / channels * row + id % channels];
-        out[id] = sum * (z * sigmoid(z));
+        out[id] = gated(sum, z);
     }
 }
 
@@ -100,7 +106,7 @@ pub(super) fn differentiate_directions(
     let id = ABSOLUTE_POS;
     if id < items {
         let z = z[id / channels * row + id % channels];
-        let through = out_grad[id] * (z * sigmoid(z));
+        let through = gated(out_grad[id], z);
         forward[id] = through;
         backward[reversed(id, length, channels)] = through;
         slice[inter_slice(id, length, channels, slices)] = through;

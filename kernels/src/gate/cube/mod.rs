@@ -2,6 +2,6 @@
 //! their own: together they would bind nine buffers, and WebGPU's default is eight.
 
 mod backend;
-mod kernels;
+pub(crate) mod kernels;
 
 pub use backend::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES};

@@ -246,7 +246,7 @@ judge() {
     rm -f "$model"
     step "calibrate-$preset" 60 "$KIT/bin/tu-train" calibrate --json --quiet --device "$DEVICE" --model "$newest/model.safetensors" \
         --raw "$KIT/data/fib25_ts2.zarr/raw" --labels "$KIT/data/fib25_ts2.zarr/labels" --roi "$CALIBRATE_ROI" \
-        --tile "$CALIBRATE_TILE" --halo "$CALIBRATE_HALO" --out "$model" || return
+        --tile "$CALIBRATE_TILE" --halo "$CALIBRATE_HALO" --shifts 2 --out "$model" || return
     segment "$preset" "$model" "$DEVICE" f32 100
 }
 

@@ -1,15 +1,17 @@
 //! The network as both hosts run it: one normalised window in, affinities out.
 
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use tu_kernels::quantise;
 use tu_kernels::quantise::{Crop, Quantised, ReadError};
-use tu_segment::{Tile, crop_to_tile, pad_reflect};
+use tu_segment::{Tile, crop, pad_reflect};
 
 use crate::config::ConfigError;
 use crate::metadata::ModelMetadata;
 use crate::model_file::{ModelFileError, load};
 use crate::network::EmMamba;
 use crate::precision::Precision;
+use crate::reflections::mean_over_reflections;
 
 /// Why a window was not segmented.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,7 @@ pub struct Network {
     /// What the model file says.
     pub metadata: ModelMetadata,
     device: Device,
+    reflections: bool,
 }
 
 impl From<ReadError> for NetworkError {
@@ -84,7 +87,7 @@ impl PendingBins {
 impl Network {
     /// Wraps a network that lives on `device`.
     pub fn new(model: EmMamba, metadata: ModelMetadata, device: &Device) -> Self {
-        Self { model: model.prepared(), metadata, device: device.clone() }
+        Self { model: model.prepared(), metadata, device: device.clone(), reflections: false }
     }
 
     /// Loads a model file onto `device`.
@@ -105,6 +108,13 @@ impl Network {
             return Err(NetworkError::Precision(precision));
         }
         Ok(Self { model: self.model.converted_to(precision), ..self })
+    }
+
+    /// The same network with affinities averaged over the four mirror images of a window in y and x, which takes four times
+    /// as long.
+    #[must_use]
+    pub fn averaged_over_reflections(self) -> Self {
+        Self { reflections: true, ..self }
     }
 
     /// The device that the network lives on.
@@ -161,13 +171,14 @@ impl Network {
         Ok(pad_reflect(&values, tile.read_shape_zyx, tile.pad_before_zyx, tile.window_shape_zyx))
     }
 
-    /// Affinities `[3, tile]` in (0, 1) of a window made by [`Self::tile_window`], without the halo.
+    /// Affinities `[3, z, y, x]` in (0, 1) of a window made by [`Self::tile_window`], as far as it lies inside the volume: the
+    /// tile and its halo, `tile.read_shape_zyx`.
     ///
     /// # Errors
     /// As [`Self::affinities`].
     pub async fn tile_affinities(&self, window: Vec<f32>, tile: &Tile) -> Result<Vec<f32>, NetworkError> {
         let affinities = self.affinities(window, tile.window_shape_zyx).await?;
-        Ok(crop_to_tile(&affinities, 3, tile, self.metadata.halo_zyx))
+        Ok(crop(&affinities, 3, tile.window_shape_zyx, tile.pad_before_zyx, tile.read_shape_zyx))
     }
 
     /// As [`Self::tile_affinities`], waiting for the device; not for browsers.
@@ -177,22 +188,22 @@ impl Network {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn tile_affinities_blocking(&self, window: Vec<f32>, tile: &Tile) -> Result<Vec<f32>, NetworkError> {
         let affinities = self.affinities_blocking(window, tile.window_shape_zyx)?;
-        Ok(crop_to_tile(&affinities, 3, tile, self.metadata.halo_zyx))
+        Ok(crop(&affinities, 3, tile.window_shape_zyx, tile.pad_before_zyx, tile.read_shape_zyx))
     }
 
-    /// Has the device compute the bins `[3, tile]` of a window made by [`Self::tile_window`], without the halo:
+    /// Has the device compute the bins `[3, z, y, x]` of a window made by [`Self::tile_window`], as far as it lies inside the volume:
     /// [`quantise_affinity`](tu_segment::quantise_affinity) of [`Self::tile_affinities`], of which GPUs may differ by one bin at
     /// a bin's edge. A GPU goes on by itself: other tiles can be enqueued before this one is read.
     ///
     /// # Errors
     /// [`NetworkError`] when the window does not fit.
     pub fn enqueue_bins(&self, window: Vec<f32>, tile: &Tile) -> Result<PendingBins, NetworkError> {
-        let logits = self.model.forward_logits(self.input(window, tile.window_shape_zyx)?);
-        let crop = Crop { origin_zyx: self.metadata.halo_zyx, shape_zyx: tile.shape_zyx };
+        let logits = self.logits(self.input(window, tile.window_shape_zyx)?);
+        let crop = Crop { origin_zyx: tile.pad_before_zyx, shape_zyx: tile.read_shape_zyx };
         Ok(PendingBins(quantise(logits, crop)))
     }
 
-    /// The bins `[3, tile]` of a window made by [`Self::tile_window`], as [`Self::enqueue_bins`] describes them.
+    /// The bins of a window made by [`Self::tile_window`], as [`Self::enqueue_bins`] describes them.
     ///
     /// # Errors
     /// [`NetworkError`] when the window does not fit, the device fails, or a logit is not finite.
@@ -210,7 +221,15 @@ impl Network {
     }
 
     fn output(&self, window: Vec<f32>, shape_zyx: [usize; 3]) -> Result<Tensor<5>, NetworkError> {
-        Ok(self.model.forward(self.input(window, shape_zyx)?))
+        Ok(sigmoid(self.logits(self.input(window, shape_zyx)?)))
+    }
+
+    fn logits(&self, window: Tensor<5>) -> Tensor<5> {
+        if self.reflections {
+            mean_over_reflections(&window, |image| self.model.forward_logits(image))
+        } else {
+            self.model.forward_logits(window)
+        }
     }
 
     fn input(&self, window: Vec<f32>, shape_zyx: [usize; 3]) -> Result<Tensor<5>, NetworkError> {

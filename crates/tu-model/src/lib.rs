@@ -27,6 +27,7 @@ pub mod model_file;
 pub mod names;
 pub mod network;
 pub mod precision;
+mod reflections;
 pub mod shapes;
 
 pub use config::{ConfigError, EmMambaConfig, Preset};

@@ -33,4 +33,4 @@ pub use labels::{affinities_of_labels, widen_borders};
 pub use metrics::{Contingency, Scores};
 pub use tile::{GridError, Tile, TileGrid};
 pub use tile_fragments::{FragmentsError, TileFragments};
-pub use window::{crop_to_tile, pad_reflect};
+pub use window::{crop, pad_reflect};

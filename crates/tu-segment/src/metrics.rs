@@ -84,6 +84,16 @@ impl Contingency {
         }
     }
 
+    /// The table after segments have been joined: each is counted as the one that `joined` gives for it.
+    #[must_use]
+    pub fn relabelled(&self, joined: impl Fn(u64) -> u64) -> Contingency {
+        let mut table = Self::new();
+        for (&(segment, neuron), &voxels) in &self.counts {
+            table.count((joined(segment), neuron), voxels);
+        }
+        table
+    }
+
     /// The scores of all that was added.
     pub fn scores(&self) -> Scores {
         // A fixed order of summation: the same counts give the same bits.

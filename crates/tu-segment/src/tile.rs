@@ -202,6 +202,11 @@ impl Tile {
     pub fn voxels(&self) -> usize {
         self.shape_zyx.iter().product()
     }
+
+    /// Where the tile begins in the part of its window that lies inside the volume, z y x.
+    pub fn begin_in_read_zyx(&self) -> [usize; 3] {
+        std::array::from_fn(|axis| (self.origin_zyx[axis] - self.read_origin_zyx[axis]) as usize)
+    }
 }
 
 #[cfg(test)]

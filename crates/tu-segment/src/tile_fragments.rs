@@ -1,5 +1,8 @@
 //! The fragments of one tile under ids that hold in the whole volume.
 //!
+//! They are made from the affinities of the tile and its halo, as far as that lies inside the volume, and cut at the tile's
+//! border: seeds and basins near the border are those of the volume rather than of a box.
+//!
 //! A fragment's id is one plus the raster index (x fastest, whole volume) of its first voxel. So ids are unique over
 //! tiles, the same in every session, independent of the order of work, and name the tile they come from.
 
@@ -8,6 +11,7 @@ use crate::fragments::{FragmentMethod, fragments};
 use crate::graph::{TileRecord, contacts_of_block, plane};
 use crate::hash::IntMap;
 use crate::tile::{GridError, Tile, TileGrid};
+use crate::window::crop;
 
 /// What can be wrong with the input of a tile's fragments.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,25 +22,25 @@ pub enum FragmentsError {
     Grid(#[from] GridError),
     /// The affinities are not those of the tile.
     #[error(
-        "affinities of {shape_zyx:?} voxels were given for tile {index_zyx:?} of {tile_shape_zyx:?} (z, y, x): crop the window to the tile first"
+        "affinities of {shape_zyx:?} voxels were given for tile {index_zyx:?}, which with its halo has {read_shape_zyx:?} in the volume (z, y, x): crop the window to the volume first"
     )]
     AffinityShape {
         /// The tile's index, z y x.
         index_zyx: [u64; 3],
-        /// Its clipped shape, z y x.
-        tile_shape_zyx: [usize; 3],
+        /// Its shape with the halo, clipped to the volume, z y x.
+        read_shape_zyx: [usize; 3],
         /// The shape of the affinities, z y x.
         shape_zyx: [usize; 3],
     },
     /// The labels are not those of the tile.
     #[error(
-        "{labels} labels were given for tile {index_zyx:?} of {tile_shape_zyx:?} (z, y, x): pass one label per voxel"
+        "{labels} labels were given for {read_shape_zyx:?} voxels of tile {index_zyx:?} (z, y, x): pass one label per voxel"
     )]
     LabelCount {
         /// The tile's index, z y x.
         index_zyx: [u64; 3],
-        /// Its clipped shape, z y x.
-        tile_shape_zyx: [usize; 3],
+        /// Its shape with the halo, clipped to the volume, z y x.
+        read_shape_zyx: [usize; 3],
         /// How many labels were given.
         labels: usize,
     },
@@ -52,7 +56,8 @@ pub struct TileFragments {
 }
 
 impl TileFragments {
-    /// Makes the fragments of a tile from its affinities, which have the tile's clipped shape.
+    /// Makes the fragments of a tile from the affinities of the tile and its halo, clipped to the volume
+    /// ([`Tile::read_shape_zyx`]).
     ///
     /// # Errors
     /// If the grid has no such tile or the affinities are not of its shape.
@@ -63,10 +68,10 @@ impl TileFragments {
         method: &FragmentMethod,
     ) -> Result<Self, FragmentsError> {
         let tile = tile_of_affinities(grid, index_zyx, aff)?;
-        Ok(Self::with_local_labels(grid, tile, &fragments(aff, method), aff))
+        Ok(Self::cut(grid, tile, fragments(aff, method), aff))
     }
 
-    /// Takes somebody else's fragments: one local label per voxel of the tile, 0 for none. A label is one fragment
+    /// Takes somebody else's fragments: one local label per voxel of the affinities, 0 for none. A label is one fragment
     /// even if its voxels are not connected.
     ///
     /// # Errors
@@ -78,14 +83,28 @@ impl TileFragments {
         aff: &AffinityView<'_>,
     ) -> Result<Self, FragmentsError> {
         let tile = tile_of_affinities(grid, index_zyx, aff)?;
-        if labels.len() != tile.voxels() {
+        if labels.len() != aff.voxels() {
             return Err(FragmentsError::LabelCount {
                 index_zyx,
-                tile_shape_zyx: tile.shape_zyx,
+                read_shape_zyx: tile.read_shape_zyx,
                 labels: labels.len(),
             });
         }
-        Ok(Self::with_local_labels(grid, tile, labels, aff))
+        Ok(Self::cut(grid, tile, labels.to_vec(), aff))
+    }
+
+    /// What lies in the tile of labels and affinities of the tile and its halo.
+    fn cut(grid: &TileGrid, tile: Tile, labels: Vec<u32>, aff: &AffinityView<'_>) -> Self {
+        let (shape, own) = (aff.shape_zyx(), tile.shape_zyx);
+        if shape == own {
+            return Self::with_local_labels(grid, tile, &labels, aff);
+        }
+        let begin = tile.begin_in_read_zyx();
+        let bins: Vec<u8> = (0..3).flat_map(|axis| crop(aff.channel(axis), 1, shape, begin, own)).collect();
+        let labels = crop(&labels, 1, shape, begin, own);
+        let aff = AffinityView::new(&bins, own)
+            .unwrap_or_else(|e| unreachable!("a part of affinities has their form: {e}"));
+        Self::with_local_labels(grid, tile, &labels, &aff)
     }
 
     fn with_local_labels(grid: &TileGrid, tile: Tile, labels: &[u32], aff: &AffinityView<'_>) -> Self {
@@ -147,17 +166,17 @@ impl TileFragments {
     }
 }
 
-/// The tile, if the affinities have its shape.
+/// The tile, if the affinities are those of it and its halo.
 fn tile_of_affinities(
     grid: &TileGrid,
     index_zyx: [u64; 3],
     aff: &AffinityView<'_>,
 ) -> Result<Tile, FragmentsError> {
     let tile = grid.tile(index_zyx)?;
-    if aff.shape_zyx() != tile.shape_zyx {
+    if aff.shape_zyx() != tile.read_shape_zyx {
         return Err(FragmentsError::AffinityShape {
             index_zyx,
-            tile_shape_zyx: tile.shape_zyx,
+            read_shape_zyx: tile.read_shape_zyx,
             shape_zyx: aff.shape_zyx(),
         });
     }

@@ -1,10 +1,8 @@
-//! Filling a tile's window beyond the volume's border, and taking the tile out of a window again.
+//! Filling a tile's window beyond the volume's border, and taking parts out of it again.
 //!
 //! Beyond the border the volume is mirrored about its outermost voxel, which is not repeated, as often as the
 //! window needs: with `n` voxels on an axis, position `i` shows voxel `p` of the triangle wave of period
 //! `2(n − 1)`. A single voxel is repeated.
-
-use crate::tile::Tile;
 
 /// The voxel in `0..extent` that position `position` shows when the axis is mirrored without end.
 fn reflected(position: isize, extent: usize) -> usize {
@@ -49,24 +47,33 @@ pub fn pad_reflect<T: Copy + Default>(
     window
 }
 
-/// The tile's own voxels out of channel-first data over its window: `[channels, window]` → `[channels, tile]`.
+/// A box out of channel-first data: `[channels, shape]` to `[channels, part]`, from `begin_zyx` on.
 ///
 /// # Panics
-/// If `window` does not hold `channels` times the voxels of the tile's window.
-pub fn crop_to_tile<T: Copy>(window: &[T], channels: usize, tile: &Tile, halo_zyx: [usize; 3]) -> Vec<T> {
-    let [depth, height, width] = tile.window_shape_zyx;
+/// If `data` does not hold `channels` times the voxels of `shape_zyx`, or the part is not inside.
+pub fn crop<T: Copy>(
+    data: &[T],
+    channels: usize,
+    shape_zyx: [usize; 3],
+    begin_zyx: [usize; 3],
+    part_zyx: [usize; 3],
+) -> Vec<T> {
+    let [depth, height, width] = shape_zyx;
     assert_eq!(
-        window.len(),
+        data.len(),
         channels * depth * height * width,
-        "the window must have {channels} channels of {:?} voxels",
-        tile.window_shape_zyx
+        "data must have {channels} channels of {shape_zyx:?} voxels"
     );
-    let mut cropped = Vec::with_capacity(channels * tile.voxels());
+    assert!(
+        (0..3).all(|axis| begin_zyx[axis] + part_zyx[axis] <= shape_zyx[axis]),
+        "{part_zyx:?} voxels from {begin_zyx:?} on are not inside {shape_zyx:?}"
+    );
+    let mut cropped = Vec::with_capacity(channels * part_zyx.iter().product::<usize>());
     for channel in 0..channels {
-        for z in halo_zyx[0]..halo_zyx[0] + tile.shape_zyx[0] {
-            for y in halo_zyx[1]..halo_zyx[1] + tile.shape_zyx[1] {
-                let row = ((channel * depth + z) * height + y) * width + halo_zyx[2];
-                cropped.extend_from_slice(&window[row..row + tile.shape_zyx[2]]);
+        for z in begin_zyx[0]..begin_zyx[0] + part_zyx[0] {
+            for y in begin_zyx[1]..begin_zyx[1] + part_zyx[1] {
+                let row = ((channel * depth + z) * height + y) * width + begin_zyx[2];
+                cropped.extend_from_slice(&data[row..row + part_zyx[2]]);
             }
         }
     }

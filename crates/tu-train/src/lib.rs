@@ -1,5 +1,6 @@
 //! Training EMmamba and what surrounds it.
 
+pub mod calibration;
 pub mod checkpoint;
 pub mod data;
 pub mod device;

@@ -13,6 +13,16 @@ pub struct RoiSpec {
     sides_zyx: [(Option<u64>, Option<u64>); 3],
 }
 
+impl fmt::Display for RoiSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (begin, end)) in self.sides_zyx.into_iter().enumerate() {
+            let text = |side: Option<u64>| side.map_or_else(String::new, |side| side.to_string());
+            write!(f, "{}{}:{}", if i > 0 { "," } else { "" }, text(begin), text(end))?;
+        }
+        Ok(())
+    }
+}
+
 /// A region inside a volume, never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roi {

@@ -134,7 +134,7 @@ impl Engine {
         }
     }
 
-    /// Affinities of one tile, quantised: `[3, z, y, x]` of the tile clipped to the volume.
+    /// Affinities of one tile, quantised: `[3, z, y, x]` of the tile and its halo, clipped to the volume.
     ///
     /// `data` holds the raw values of the part of the tile's window that lies inside the volume;
     /// `dtype_max` is 255 for u8, 65 535 for u16 and 1 for f32.

@@ -72,11 +72,12 @@ impl Segmentation {
         Ok(object.into())
     }
 
-    /// Makes the fragments of a tile from its quantised affinities `[3, z, y, x]` and adds them to the graph.
+    /// Makes the fragments of a tile from the quantised affinities `[3, read_shape_zyx]` of it and its halo, and adds them to the
+    /// graph.
     /// Returns the canonical fragment id of every voxel of the clipped tile, x fastest; 0 is none.
     ///
     /// # Errors
-    /// Throws `argument` when the affinities do not have the tile's size.
+    /// Throws `argument` when the affinities are not of that size.
     pub fn add_tile(
         &mut self,
         index_zyx: &Uint32Array,
@@ -85,7 +86,7 @@ impl Segmentation {
         let index = triple_u32(index_zyx)?.map(u64::from);
         let tile = self.grid.tile(index).map_err(|e| argument(e.to_string()))?;
         let values = affinities.to_vec();
-        let view = AffinityView::new(&values, tile.shape_zyx).map_err(|e| argument(e.to_string()))?;
+        let view = AffinityView::new(&values, tile.read_shape_zyx).map_err(|e| argument(e.to_string()))?;
         let fragments = TileFragments::compute(&self.grid, index, &view, &self.method)
             .map_err(|e| argument(e.to_string()))?;
         self.graph.insert(&fragments);

@@ -1,7 +1,7 @@
 //! Seeded watershed of the boundary map in three dimensions.
 //!
 //! The boundary of a voxel is `b = 1 − ⅓(a_z + a_y + a_x)`. Voxels with `b ≥ ½` are boundary; the others' exact
-//! Euclidean distance to it, in units of the voxel spacing, is smoothed a little, and its regional maxima
+//! Euclidean distance to it, in units of the voxel spacing, is smoothed, and its regional maxima
 //! (plateaus, 26-connected) are the seeds from which `b` is flooded (6-connected, no lines, no background).
 //!
 //! Bins are summed rather than averaged: `b` has 766 levels, all arithmetic on it is exact.
@@ -20,8 +20,9 @@ pub struct SeededWatershed {
     /// Size of a voxel (any unit, only proportions matter), z y x: distances are measured in it. Non-positive
     /// or non-finite sizes count as isotropic.
     pub voxel_nm_zyx: [f32; 3],
-    /// How often the distances are smoothed with the kernel (1, 2, 1)/4 along each axis before maxima are sought.
-    /// More passes leave fewer seeds; none makes a seed of every bump.
+    /// How often the distances are smoothed with the kernel (1, 2, 1)/4 before maxima are sought, along the axis of the
+    /// smallest side; along others as often as gives the same width in nm. `n` passes are a Gaussian of σ = √(n/2) voxels. More
+    /// leave fewer seeds; none makes a seed of every bump.
     pub smoothing: u8,
 }
 
@@ -46,15 +47,14 @@ pub(super) fn watershed(aff: &AffinityView<'_>, settings: &SeededWatershed) -> V
     for height in &mut heights {
         *height = LEVELS as u16 - 1 - *height;
     }
-    let mut distances = squared_distance(&boundary, shape_zyx, spacing(settings.voxel_nm_zyx));
+    let spacing = spacing(settings.voxel_nm_zyx);
+    let mut distances = squared_distance(&boundary, shape_zyx, spacing);
     drop(boundary);
     if settings.smoothing > 0 && distances.first().is_some_and(|&d| d != UNREACHED) {
         for distance in &mut distances {
             *distance = distance.sqrt();
         }
-        for _ in 0..settings.smoothing {
-            smooth(&mut distances, shape_zyx);
-        }
+        smooth(&mut distances, shape_zyx, spacing.map(|side| passes_along(settings.smoothing, side)));
     }
     let (mut labels, _) = regional_maxima(&distances, shape_zyx, Connectivity::Volume26);
     drop(distances);
@@ -71,23 +71,38 @@ fn spacing(voxel_zyx: [f32; 3]) -> [f32; 3] {
     voxel_zyx.map(|side| side / smallest)
 }
 
-/// One pass of (1, 2, 1)/4 along every axis; beyond the border the outermost voxel is repeated.
-fn smooth(values: &mut [f32], shape_zyx: [usize; 3]) {
+/// Passes along an axis that widen as much, in the unit of the voxel's size, as `passes` along its smallest side: a pass adds
+/// half a voxel² to the variance.
+fn passes_along(passes: u8, spacing: f32) -> u32 {
+    (f32::from(passes) / (spacing * spacing)).round() as u32
+}
+
+/// Passes of (1, 2, 1)/4 along every axis; beyond the border the outermost voxel is repeated.
+fn smooth(values: &mut [f32], shape_zyx: [usize; 3], passes_zyx: [u32; 3]) {
     let strides = strides(shape_zyx);
+    let mut before = Vec::new();
+    let mut here = Vec::new();
     for axis in 0..3 {
         let (length, stride) = (shape_zyx[axis], strides[axis]);
         if length < 2 {
             continue;
         }
-        for first in (0..values.len()).filter(|first| (first / stride).is_multiple_of(length)) {
-            let mut before = values[first];
-            let mut here = before;
-            for i in 0..length {
-                let v = first + i * stride;
-                let after = if i + 1 < length { values[v + stride] } else { here };
-                values[v] = 0.25 * (before + after) + 0.5 * here;
-                before = here;
-                here = after;
+        for lines in values.chunks_exact_mut(length * stride) {
+            for _ in 0..passes_zyx[axis] {
+                before.clear();
+                before.extend_from_slice(&lines[..stride]);
+                for i in 0..length {
+                    here.clear();
+                    here.extend_from_slice(&lines[i * stride..][..stride]);
+                    let (now, later) = lines[i * stride..].split_at_mut(stride);
+                    let after = if i + 1 < length { &later[..stride] } else { &here[..] };
+                    for ((value, before), (here, after)) in
+                        now.iter_mut().zip(&before).zip(here.iter().zip(after))
+                    {
+                        *value = 0.25 * (before + after) + 0.5 * here;
+                    }
+                    std::mem::swap(&mut before, &mut here);
+                }
             }
         }
     }

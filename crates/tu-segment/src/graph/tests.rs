@@ -44,10 +44,11 @@ fn case(seed: u64) -> Case {
             let mut block = Vec::new();
             for channel in affinities.chunks(voxels) {
                 block.extend(
-                    places(tile.origin_zyx, tile.shape_zyx).map(|place| channel[voxel_index(volume, place)]),
+                    places(tile.read_origin_zyx, tile.read_shape_zyx)
+                        .map(|place| channel[voxel_index(volume, place)]),
                 );
             }
-            let aff = AffinityView::new(&block, tile.shape_zyx).unwrap();
+            let aff = AffinityView::new(&block, tile.read_shape_zyx).unwrap();
             match rng.random_range(0..4) {
                 0 => TileFragments::compute(&grid, index, &aff, &FragmentMethod::default()),
                 1 => {
@@ -56,7 +57,7 @@ fn case(seed: u64) -> Case {
                 most => {
                     let scale = if most == 2 { 1 } else { 500_000_000 };
                     let labels: Vec<u32> =
-                        (0..tile.voxels()).map(|_| rng.random_range(0..5) * scale).collect();
+                        (0..aff.voxels()).map(|_| rng.random_range(0..5) * scale).collect();
                     TileFragments::from_labels(&grid, index, &labels, &aff)
                 }
             }
@@ -268,9 +269,11 @@ fn input_of_another_shape_is_refused_with_the_reason() {
     let aff = AffinityView::new(&block, [4, 4, 4]).unwrap();
     let method = FragmentMethod::default();
     let error = TileFragments::compute(&grid, [0, 0, 1], &aff, &method).unwrap_err().to_string();
-    assert!(error.contains("[4, 4, 1]") && error.contains("crop"), "{error}");
+    assert!(error.contains("[5, 5, 2]") && error.contains("crop"), "{error}");
     let error = TileFragments::compute(&grid, [0, 0, 2], &aff, &method).unwrap_err().to_string();
     assert!(error.contains("no tile"), "{error}");
+    let block = [0; 3 * 125];
+    let aff = AffinityView::new(&block, [5, 5, 5]).unwrap();
     let error = TileFragments::from_labels(&grid, [0, 0, 0], &[1; 63], &aff).unwrap_err().to_string();
     assert!(error.contains("63 labels"), "{error}");
 }

@@ -53,6 +53,9 @@ pub(super) struct Options {
     /// Make fragments in tiles of this many voxels, in bounded memory
     #[arg(long, value_name = "Z,Y,X")]
     tile: Option<Triple<usize>>,
+    /// Voxels around a tile that its fragments are made with
+    #[arg(long, value_name = "Z,Y,X", default_value = "16,16,16", requires = "tile")]
+    halo: Triple<usize>,
     /// Go on with an interrupted run
     #[arg(long)]
     resume: bool,
@@ -103,14 +106,17 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
             whole.voxels()
         );
     }
-    let tile = options.tile.map_or_else(|| shape.map(|n| n as usize), |tile| tile.0);
+    let (tile, halo) = match options.tile {
+        Some(tile) => (tile.0, options.halo.0),
+        None => (shape.map(|n| n as usize), [0; 3]),
+    };
     let identity = Map::from_iter([
         ("affinities".to_owned(), json!(options.affinities)),
         ("affinities_type".to_owned(), json!(data_type.name())),
         ("fragments".to_owned(), json!(options.fragments)),
     ]);
     let settings = SegmentOptions {
-        grid: TileGrid::new(shape, tile, [0; 3])?,
+        grid: TileGrid::new(shape, tile, halo)?,
         roi: whole,
         fragment_method: options.fragment_method,
         scoring: options.scoring,

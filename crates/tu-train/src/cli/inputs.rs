@@ -155,12 +155,18 @@ pub(super) fn fragment_method(name: Option<FragmentMethod>, model: FragmentMetho
 }
 
 /// What decides a tile of a run of the network, beside the grid.
-pub(super) fn identity(volume: &Volume, model_sha256: &str, precision: Precision) -> Map<String, Value> {
+pub(super) fn identity(
+    volume: &Volume,
+    model_sha256: &str,
+    precision: Precision,
+    reflections: bool,
+) -> Map<String, Value> {
     Map::from_iter([
         ("input".to_owned(), json!(volume.url())),
         ("input_type".to_owned(), json!(volume.data_type().name())),
         ("model_sha256".to_owned(), json!(model_sha256)),
         ("precision".to_owned(), json!(precision)),
+        ("reflections".to_owned(), json!(reflections)),
     ])
 }
 

@@ -2,11 +2,11 @@
 //! the border, affinities are quantised, fragments are made per tile and joined over the region graph, and the segments
 //! are compared with the labels. The network runs once; every post-processing setting is tried on its affinities.
 
-use std::collections::HashMap;
-
+use rayon::prelude::*;
 use tu_model::Network;
 use tu_segment::{
-    AffinityView, Contingency, FragmentMethod, RegionGraph, Scores, Scoring, TileFragments, TileGrid,
+    AffinityView, Contingency, FragmentMethod, RegionGraph, Scores, Scoring, Tile, TileFragments, TileGrid,
+    crop, pad_reflect,
 };
 
 use super::config::ValidationConfig;
@@ -38,6 +38,19 @@ pub struct ValidationResult {
 }
 
 impl Validation {
+    /// How many labels it has; 0 is none.
+    pub fn objects(&self) -> usize {
+        let mut labels: Vec<u64> = self.labels.chunk_by(|a, b| a == b).map(|run| run[0]).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels.iter().filter(|label| **label != 0).count()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Reads the region.
     ///
     /// # Errors
@@ -66,95 +79,93 @@ impl Validation {
         network: &Network,
         progress: &dyn Progress,
     ) -> Result<Vec<ValidationResult>, TrainError> {
-        let fail = |cause: String| TrainError::Validation(format!("`{}`: {cause}", self.name));
-        let metadata = &network.metadata;
-        let extent = self.shape_zyx.map(|s| s as u64);
-        let grid =
-            TileGrid::new(extent, metadata.tile_zyx, metadata.halo_zyx).map_err(|e| fail(e.to_string()))?;
-        let indices = grid.tiles_intersecting([0; 3], extent);
-        let mut graphs: Vec<(RegionGraph, Vec<u64>)> = self
-            .config
-            .methods
-            .iter()
-            .map(|_| (RegionGraph::new(grid.clone()), vec![0; self.labels.len()]))
-            .collect();
-        progress.begin("tiles", extent.iter().product(), 0);
-        for index in indices {
-            let tile = grid.tile(index).map_err(|e| fail(e.to_string()))?;
-            let read = block(&self.raw, self.shape_zyx, tile.read_origin_zyx, tile.read_shape_zyx);
-            let bins = network
-                .tile_window(read, self.data_type_max, &tile)
-                .and_then(|window| network.tile_bins_blocking(window, &tile))
-                .map_err(|e| fail(e.to_string()))?;
-            let view = AffinityView::new(&bins, tile.shape_zyx).map_err(|e| fail(e.to_string()))?;
-            for (method, (graph, fragments)) in self.config.methods.iter().zip(&mut graphs) {
-                let made =
-                    TileFragments::compute(&grid, index, &view, method).map_err(|e| fail(e.to_string()))?;
-                place(made.labels(), tile.shape_zyx, fragments, self.shape_zyx, tile.origin_zyx);
-                graph.insert(&made);
-            }
-            progress.advance(tile.voxels() as u64);
-        }
-        progress.end();
-        progress.note("scoring every setting");
-        let mut results = Vec::new();
-        for (method, (graph, fragments)) in self.config.methods.iter().zip(&graphs) {
-            self.score_graph(*method, graph, fragments, &mut results);
-        }
+        let mut results = self.run_shifted(network, [0; 3], progress)?;
         results.sort_by(|a, b| a.scores.voi.total_cmp(&b.scores.voi));
         Ok(results)
     }
 
-    fn score_graph(
+    /// Scores of every setting, in the order of methods, scorings and thresholds, with the grid of tiles beginning so many
+    /// voxels before the region. What lies before it is filled by reflection, as windows are, and does not count.
+    ///
+    /// # Errors
+    /// The network fails, or tile and region do not go together.
+    pub fn run_shifted(
         &self,
-        method: FragmentMethod,
+        network: &Network,
+        shift_zyx: [usize; 3],
+        progress: &dyn Progress,
+    ) -> Result<Vec<ValidationResult>, TrainError> {
+        let fail = |cause: String| TrainError::Validation(format!("`{}`: {cause}", self.name));
+        let metadata = &network.metadata;
+        let shape: [usize; 3] = std::array::from_fn(|axis| self.shape_zyx[axis] + shift_zyx[axis]);
+        let raw = pad_reflect(&self.raw, self.shape_zyx, shift_zyx, shape);
+        let extent = shape.map(|s| s as u64);
+        let grid =
+            TileGrid::new(extent, metadata.tile_zyx, metadata.halo_zyx).map_err(|e| fail(e.to_string()))?;
+        let methods = &self.config.methods;
+        let mut tables: Vec<(RegionGraph, Contingency)> =
+            methods.iter().map(|_| (RegionGraph::new(grid.clone()), Contingency::new())).collect();
+        progress.begin("tiles", extent.iter().product(), 0);
+        for index in grid.tiles_intersecting([0; 3], extent) {
+            let tile = grid.tile(index).map_err(|e| fail(e.to_string()))?;
+            let read = crop(&raw, 1, shape, tile.read_origin_zyx.map(|o| o as usize), tile.read_shape_zyx);
+            let bins = network
+                .tile_window(read, self.data_type_max, &tile)
+                .and_then(|window| network.tile_bins_blocking(window, &tile))
+                .map_err(|e| fail(e.to_string()))?;
+            let view = AffinityView::new(&bins, tile.read_shape_zyx).map_err(|e| fail(e.to_string()))?;
+            let truth = self.truth_of(&tile, shift_zyx);
+            methods.par_iter().zip(&mut tables).try_for_each(|(method, (graph, contingency))| {
+                let made =
+                    TileFragments::compute(&grid, index, &view, method).map_err(|e| fail(e.to_string()))?;
+                contingency.add(made.labels(), &truth);
+                graph.insert(&made);
+                Ok::<_, TrainError>(())
+            })?;
+            progress.advance(tile.voxels() as u64);
+        }
+        progress.end();
+        progress.note("scoring every setting");
+        let results: Vec<Vec<ValidationResult>> = methods
+            .par_iter()
+            .zip(&tables)
+            .map(|(method, (graph, contingency))| self.score(*method, graph, contingency))
+            .collect();
+        Ok(results.concat())
+    }
+
+    /// The labels of a tile of the shifted grid; 0 before the region.
+    fn truth_of(&self, tile: &Tile, shift_zyx: [usize; 3]) -> Vec<u64> {
+        let [_, height, width] = self.shape_zyx;
+        let mut truth = Vec::with_capacity(tile.voxels());
+        let place = |axis: usize, i: usize| (tile.origin_zyx[axis] as usize + i).checked_sub(shift_zyx[axis]);
+        for z in 0..tile.shape_zyx[0] {
+            for y in 0..tile.shape_zyx[1] {
+                let row = place(0, z).zip(place(1, y)).map(|(z, y)| (z * height + y) * width);
+                truth.extend((0..tile.shape_zyx[2]).map(|x| match (row, place(2, x)) {
+                    (Some(row), Some(x)) => self.labels[row + x],
+                    _ => 0,
+                }));
+            }
+        }
+        truth
+    }
+
+    fn score(
+        &self,
+        fragment_method: FragmentMethod,
         graph: &RegionGraph,
-        fragments: &[u64],
-        results: &mut Vec<ValidationResult>,
-    ) {
-        let ids = graph.fragment_ids();
-        let edges = graph.edges();
-        // Voxels hold positions in `ids`, so that a new agglomeration is a table look-up per voxel.
-        let position: HashMap<u64, usize> = ids.iter().enumerate().map(|(i, id)| (*id, i + 1)).collect();
-        let voxels: Vec<u32> =
-            fragments.iter().map(|id| position.get(id).copied().unwrap_or(0) as u32).collect();
-        let mut segments = vec![0u64; voxels.len()];
+        contingency: &Contingency,
+    ) -> Vec<ValidationResult> {
+        let (ids, edges) = (graph.fragment_ids(), graph.edges());
+        let mut results = Vec::new();
         for &scoring in &self.config.scorings {
             for &threshold in &self.config.thresholds {
                 let agglomeration = tu_segment::agglomerate(&ids, &edges, scoring, threshold);
-                let mut roots = vec![0u64];
-                roots.extend(ids.iter().map(|id| agglomeration.root(*id)));
-                for (segment, voxel) in segments.iter_mut().zip(&voxels) {
-                    *segment = roots[*voxel as usize];
-                }
-                let mut contingency = Contingency::new();
-                contingency.add(&segments, &self.labels);
-                let scores = contingency.scores();
-                results.push(ValidationResult { fragment_method: method, scoring, threshold, scores });
+                let scores = contingency.relabelled(|fragment| agglomeration.root(fragment)).scores();
+                results.push(ValidationResult { fragment_method, scoring, threshold, scores });
             }
         }
-    }
-}
-
-/// The part of a volume that begins at `origin_zyx`.
-fn block(data: &[f32], shape: [usize; 3], origin_zyx: [u64; 3], size: [usize; 3]) -> Vec<f32> {
-    let [z0, y0, x0] = origin_zyx.map(|o| o as usize);
-    let mut out = Vec::with_capacity(size.iter().product());
-    for z in z0..z0 + size[0] {
-        for y in y0..y0 + size[1] {
-            let row = (z * shape[1] + y) * shape[2] + x0;
-            out.extend_from_slice(&data[row..row + size[2]]);
-        }
-    }
-    out
-}
-
-/// Writes a tile into a volume.
-fn place(tile: &[u64], size: [usize; 3], data: &mut [u64], shape: [usize; 3], origin_zyx: [u64; 3]) {
-    let [z0, y0, x0] = origin_zyx.map(|o| o as usize);
-    for (i, row) in tile.chunks_exact(size[2]).enumerate() {
-        let (z, y) = (z0 + i / size[1], y0 + i % size[1]);
-        let at = (z * shape[1] + y) * shape[2] + x0;
-        data[at..at + size[2]].copy_from_slice(row);
+        results
     }
 }

@@ -67,7 +67,7 @@ pub fn write_affinities_whole(
     let shape = roi.shape_zyx();
     let grid = TileGrid::new(shape, region.shape_zyx, [0; 3])?;
     let mut tile = grid.tile([0; 3])?;
-    tile.origin_zyx = roi.begin_zyx;
+    (tile.origin_zyx, tile.read_origin_zyx) = (roi.begin_zyx, roi.begin_zyx);
     let bins = affinities.iter().copied().map(tu_segment::quantise_affinity).collect();
     sink.write(&ComputedTile { tile, bins, exact: Some(affinities), fragments: None })?;
     sink.finish()

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use tu_model::Network;
-use tu_segment::{Tile, TileGrid, quantise_affinity};
+use tu_segment::{Tile, TileGrid, crop, quantise_affinity};
 use tu_volume::{DataType, NewVolume, Region, Volume, VolumeWriter};
 
 use super::error::{SegmentError, TileFailure};
@@ -29,12 +29,12 @@ const AHEAD: usize = 1;
 /// So many failures without a success in between are not the fault of single tiles.
 const HOPELESS: usize = 8;
 
-/// Affinities of one tile, channels z, y, x.
+/// Affinities of one tile and its halo, as far as they lie inside the volume, channels z, y, x.
 pub(super) struct ComputedTile {
     pub(super) tile: Tile,
-    /// `[3, tile]` in 256 bins.
+    /// `[3, tile.read_shape_zyx]` in 256 bins.
     pub(super) bins: Vec<u8>,
-    /// `[3, tile]` as the network gave them, where asked for.
+    /// The same as the network gave them, where asked for.
     pub(super) exact: Option<Vec<f32>>,
     /// Somebody else's fragments, numbered within the tile.
     pub(super) fragments: Option<Vec<u32>>,
@@ -54,7 +54,7 @@ fn read_window(raw: &dyn RawSource, network: &Network, tile: &Tile) -> Result<Ve
 }
 
 fn read_affinities(volume: &Volume, fragments: Option<&Volume>, tile: &Tile) -> Result<Loaded, SegmentError> {
-    let region = Region { origin_zyx: tile.origin_zyx, shape_zyx: tile.shape_zyx };
+    let region = Region { origin_zyx: tile.read_origin_zyx, shape_zyx: tile.read_shape_zyx };
     let bins = if volume.data_type() == DataType::U8 {
         volume.read_channels_u8(&region)?
     } else {
@@ -246,12 +246,14 @@ impl AffinitySink {
         let Some(part) = self.roi.intersection(&Roi { begin_zyx: tile.origin_zyx, end_zyx }) else {
             return Ok(());
         };
-        let (source, target) = (part.relative_to(tile.origin_zyx), part.relative_to(self.roi.begin_zyx));
+        let (source, target) = (part.relative_to(tile.read_origin_zyx), part.relative_to(self.roi.begin_zyx));
         match &computed.exact {
             Some(values) if self.exact() => {
-                self.writer.write_channels_f32(&target, &cut(values, tile.shape_zyx, &source))?;
+                self.writer.write_channels_f32(&target, &cut(values, tile.read_shape_zyx, &source))?;
             }
-            _ => self.writer.write_channels_u8(&target, &cut(&computed.bins, tile.shape_zyx, &source))?,
+            _ => {
+                self.writer.write_channels_u8(&target, &cut(&computed.bins, tile.read_shape_zyx, &source))?
+            }
         }
         Ok(())
     }
@@ -267,16 +269,5 @@ impl AffinitySink {
 
 /// A box out of `[3, shape]`.
 fn cut<T: Copy>(values: &[T], shape: [usize; 3], part: &Region) -> Vec<T> {
-    let [z0, y0, x0] = part.origin_zyx.map(|n| n as usize);
-    let [depth, height, width] = part.shape_zyx;
-    let mut out = Vec::with_capacity(3 * depth * height * width);
-    for channel in 0..3 {
-        for z in z0..z0 + depth {
-            for y in y0..y0 + height {
-                let row = ((channel * shape[0] + z) * shape[1] + y) * shape[2] + x0;
-                out.extend_from_slice(&values[row..row + width]);
-            }
-        }
-    }
-    out
+    crop(values, 3, shape, part.origin_zyx.map(|n| n as usize), part.shape_zyx)
 }

@@ -271,7 +271,7 @@ fn keep(
         )
     };
     let view =
-        AffinityView::new(&computed.bins, computed.tile.shape_zyx).map_err(|e| refuse(e.to_string()))?;
+        AffinityView::new(&computed.bins, computed.tile.read_shape_zyx).map_err(|e| refuse(e.to_string()))?;
     let made = match &computed.fragments {
         Some(labels) => TileFragments::from_labels(&options.grid, index, labels, &view),
         None => TileFragments::compute(&options.grid, index, &view, &options.fragment_method),

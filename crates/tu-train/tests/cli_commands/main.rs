@@ -138,6 +138,13 @@ fn model() -> Vec<u8> {
     tu_model::save(&network, &metadata(), StoredFloat::F32).unwrap()
 }
 
+/// The same without a halo: its fragments are made from a tile alone.
+fn model_without_halo() -> Vec<u8> {
+    let network = architecture().init_seeded(&Device::flex(), 5);
+    let metadata = ModelMetadata { halo_zyx: [0; 3], ..metadata() };
+    tu_model::save(&network, &metadata, StoredFloat::F32).unwrap()
+}
+
 /// Every file below a folder with its contents.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();

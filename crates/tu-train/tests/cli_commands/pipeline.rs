@@ -36,6 +36,7 @@ fn a_phantom_is_segmented_and_scored_from_end_to_end() {
 #[test]
 fn segmenting_equals_agglomerating_ones_own_affinities_on_the_same_tiles() {
     let bench = Bench::new();
+    std::fs::write(bench.path("model.safetensors"), model_without_halo()).unwrap();
     bench.segment("segments.zarr", &["--affinities", "a.zarr"]);
     bench.ok(&[
         "affinities",
@@ -48,7 +49,17 @@ fn segmenting_equals_agglomerating_ones_own_affinities_on_the_same_tiles() {
     ]);
     for stored in ["a.zarr", "f32.zarr"] {
         let output = format!("again_{stored}");
-        let arguments = ["agglomerate", "--affinities", stored, "--output", &output, "--tile", "8,16,16"];
+        let arguments = [
+            "agglomerate",
+            "--affinities",
+            stored,
+            "--output",
+            &output,
+            "--tile",
+            "8,16,16",
+            "--halo",
+            "0,0,0",
+        ];
         bench.ok(&[&arguments, AS_THE_MODEL].concat());
         assert!(bench.labels(&output) == bench.labels("segments.zarr"), "{stored}");
     }

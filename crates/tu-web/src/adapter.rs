@@ -97,7 +97,8 @@ impl Adapter {
             let features = Array::of1(&"shader-f16".into());
             let options = object([("requiredFeatures", features.into())])?;
             let device = call_async(&self.object, "requestDevice", &options).await?;
-            let module = call(&device, "createShaderModule", &object([("code", F16_KERNEL.into())])?)?;
+            let code = object([("code", F16_KERNEL.into()), ("label", "a kernel in f16".into())])?;
+            let module = call(&device, "createShaderModule", &code)?;
             let compute = object([("module", module), ("entryPoint", "main".into())])?;
             let pipeline = object([("layout", "auto".into()), ("compute", compute)])?;
             let compiled = call_async(&device, "createComputePipelineAsync", &pipeline).await;
@@ -105,8 +106,8 @@ impl Adapter {
             compiled
         };
         compile.await.map(|_| ()).map_err(|cause| {
-            let message = get(&cause, "message").as_string();
-            message.unwrap_or_else(|| format!("{cause:?}"))
+            let message = get(&cause, "message").as_string().unwrap_or_else(|| format!("{cause:?}"));
+            message.lines().next().unwrap_or_default().to_owned()
         })
     }
 }

@@ -77,6 +77,17 @@ fn passes_along(passes: u8, spacing: f32) -> u32 {
     (f32::from(passes) / (spacing * spacing)).round() as u32
 }
 
+/// One pass along a line whose voxels lie next to each other.
+fn smooth_line(line: &mut [f32]) {
+    let mut before = line[0];
+    for i in 0..line.len() {
+        let here = line[i];
+        let after = line.get(i + 1).copied().unwrap_or(here);
+        line[i] = 0.25 * (before + after) + 0.5 * here;
+        before = here;
+    }
+}
+
 /// Passes of (1, 2, 1)/4 along every axis; beyond the border the outermost voxel is repeated.
 fn smooth(values: &mut [f32], shape_zyx: [usize; 3], passes_zyx: [u32; 3]) {
     let strides = strides(shape_zyx);
@@ -89,6 +100,10 @@ fn smooth(values: &mut [f32], shape_zyx: [usize; 3], passes_zyx: [u32; 3]) {
         }
         for lines in values.chunks_exact_mut(length * stride) {
             for _ in 0..passes_zyx[axis] {
+                if stride == 1 {
+                    smooth_line(lines);
+                    continue;
+                }
                 before.clear();
                 before.extend_from_slice(&lines[..stride]);
                 for i in 0..length {
@@ -105,5 +120,52 @@ fn smooth(values: &mut [f32], shape_zyx: [usize; 3], passes_zyx: [u32; 3]) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One pass along one axis, voxel by voxel.
+    fn pass(values: &[f32], shape_zyx: [usize; 3], axis: usize) -> Vec<f32> {
+        let [_, height, width] = shape_zyx;
+        (0..values.len())
+            .map(|v| {
+                let place = [v / width / height, v / width % height, v % width];
+                let at = |step: isize| {
+                    let mut there = place;
+                    let last = shape_zyx[axis] as isize - 1;
+                    there[axis] = (place[axis] as isize + step).clamp(0, last) as usize;
+                    values[(there[0] * height + there[1]) * width + there[2]]
+                };
+                0.25 * (at(-1) + at(1)) + 0.5 * at(0)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn smoothing_is_the_kernel_along_each_axis_with_the_border_repeated() {
+        for shape in [[3, 4, 5], [1, 4, 5], [4, 1, 3], [2, 3, 1]] {
+            let voxels = shape.iter().product();
+            let values: Vec<f32> = (0..voxels).map(|v| ((v * 37) % 23) as f32).collect();
+            let (mut smoothed, mut expected) = (values.clone(), values);
+            smooth(&mut smoothed, shape, [1, 3, 2]);
+            for (axis, passes) in [(0, 1), (1, 3), (2, 2)] {
+                for _ in 0..passes {
+                    expected = pass(&expected, shape, axis);
+                }
+            }
+            assert_eq!(smoothed, expected, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn tall_voxels_are_smoothed_as_far_in_nanometres_as_flat_ones() {
+        let passes = |voxel_nm: [f32; 3], passes| spacing(voxel_nm).map(|side| passes_along(passes, side));
+        assert_eq!(passes([10.0; 3], 18), [18; 3]);
+        assert_eq!(passes([20.0, 10.0, 10.0], 18), [5, 18, 18]);
+        assert_eq!(passes([40.0, 4.0, 4.0], 18), [0, 18, 18]);
+        assert_eq!(passes([0.0; 3], 4), [4; 3]);
     }
 }

@@ -11,8 +11,8 @@
 //!    neighbour, the one with the larger score is deleted and its affinities go to the other, which becomes stale
 //!    if they changed its statistic. If the scores are equal the edge of `v` survives.
 //!
-//! A segment is named by its smallest fragment id. A result is always computed from the graph alone; that a higher
-//! threshold continues where a lower one stopped follows, but is not made use of.
+//! A segment is named by its smallest fragment id. A result depends on the graph alone; it follows that a higher threshold
+//! continues where a lower one stopped, so that many thresholds cost no more than the highest ([`agglomerate_at_each`]).
 //!
 //! Only step 3 is organised differently: edges hang on interchangeable slots, so that the shorter list of edges can
 //! be moved whichever of `u` and `v` it belongs to, and `O(E log E)` bounds all moves.
@@ -69,6 +69,23 @@ impl Agglomeration {
 /// # Panics
 /// If there are 2³² or more fragments or edges.
 pub fn agglomerate(fragment_ids: &[u64], edges: &[Edge], scoring: Scoring, threshold: f32) -> Agglomeration {
+    let mut result = Agglomeration { fragment_ids: Vec::new(), roots: Vec::new() };
+    agglomerate_at_each(fragment_ids, edges, scoring, &[threshold], |_, found| result = found);
+    result
+}
+
+/// [`agglomerate`] with each of `thresholds`, in one run: `found` gets every threshold's position and segments, the lowest
+/// threshold first.
+///
+/// # Panics
+/// If there are 2³² or more fragments or edges.
+pub fn agglomerate_at_each(
+    fragment_ids: &[u64],
+    edges: &[Edge],
+    scoring: Scoring,
+    thresholds: &[f32],
+    mut found: impl FnMut(usize, Agglomeration),
+) {
     let edges = normalised(edges);
     let mut ids = fragment_ids.to_vec();
     ids.extend(edges.iter().flat_map(|edge| [edge.a, edge.b]));
@@ -80,20 +97,29 @@ pub fn agglomerate(fragment_ids: &[u64], edges: &[Edge], scoring: Scoring, thres
         "the region graph is too large"
     );
     let endpoints = endpoints(&ids, &edges);
-    let parents = match scoring {
-        Scoring::Quantile(percent) => {
-            merging::merge(ids.len(), endpoints, QuantileStatistic::new(&edges, percent), threshold)
+    let mut ascending: Vec<(usize, f32)> = thresholds
+        .iter()
+        .map(|threshold| if threshold.is_nan() { f32::NEG_INFINITY } else { *threshold })
+        .enumerate()
+        .collect();
+    ascending.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+    let found = |position, parents: &[u32]| {
+        // Parents precede their children, so one pass finds every root.
+        let mut roots = Vec::with_capacity(ids.len());
+        for (node, &parent) in parents.iter().enumerate() {
+            let parent = parent as usize;
+            roots.push(if parent == node { ids[node] } else { roots[parent] });
         }
-        Scoring::Mean => merging::merge(ids.len(), endpoints, MeanStatistic::new(&edges), threshold),
-        Scoring::Max => merging::merge(ids.len(), endpoints, MaxStatistic::new(&edges), threshold),
+        found(position, Agglomeration { fragment_ids: ids.clone(), roots });
     };
-    // Parents precede their children, so one pass finds every root.
-    let mut roots = Vec::with_capacity(ids.len());
-    for (node, parent) in parents.into_iter().enumerate() {
-        let parent = parent as usize;
-        roots.push(if parent == node { ids[node] } else { roots[parent] });
+    let nodes = ids.len();
+    match scoring {
+        Scoring::Quantile(percent) => {
+            merging::merge(nodes, endpoints, QuantileStatistic::new(&edges, percent), &ascending, found);
+        }
+        Scoring::Mean => merging::merge(nodes, endpoints, MeanStatistic::new(&edges), &ascending, found),
+        Scoring::Max => merging::merge(nodes, endpoints, MaxStatistic::new(&edges), &ascending, found),
     }
-    Agglomeration { fragment_ids: ids, roots }
 }
 
 /// Edges with `0 < a < b`, ascending, one per pair.

@@ -24,7 +24,7 @@ mod tile_fragments;
 mod window;
 
 pub use affinity::{AffinityView, MAX_VOXELS, ShapeError, affinity_of_bin, quantise_affinity};
-pub use agglomeration::{Agglomeration, Scoring, ScoringError, agglomerate};
+pub use agglomeration::{Agglomeration, Scoring, ScoringError, agglomerate, agglomerate_at_each};
 pub use fragments::{
     AffinityWatershed, FragmentMethod, FragmentMethodError, SeededWatershed, SliceWatershed, fragments,
 };

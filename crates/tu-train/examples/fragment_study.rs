@@ -12,12 +12,12 @@
 #![allow(clippy::print_stdout, reason = "a study prints its table")]
 
 use rayon::prelude::*;
-use tu_segment::{
-    AffinityView, Contingency, FragmentMethod, RegionGraph, Scoring, SeededWatershed, TileFragments,
-    TileGrid, agglomerate, crop, pad_reflect, quantise_affinity,
-};
-use tu_train::calibration::grid_shifts;
+use tu_segment::{FragmentMethod, Scoring, SeededWatershed, crop, pad_reflect, quantise_affinity};
+use tu_train::calibration::{CalibrationRow, grid_shifts, summarise};
+use tu_train::finetune::{LabelledRegion, PostProcessing, ValidationResult};
 use tu_train::roi::RoiSpec;
+use tu_train::segment::Silent;
+use tu_train::training::TrainError;
 use tu_volume::{DataType, Volume};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -27,33 +27,28 @@ const CONTEXTS: [usize; 4] = [0, 8, 16, 24];
 const SMOOTHING: [u8; 4] = [2, 8, 18, 32];
 const SHIFTS: usize = 4;
 
-/// Affinities `[3, z, y, x]` and labels of one region.
-struct Region {
-    bins: Vec<u8>,
-    labels: Vec<u64>,
-    shape_zyx: [usize; 3],
-}
-
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [affinities, labels, roi] = arguments.as_slice() else {
         return Err("write fragment_study AFFINITIES LABELS z0:z1,y0:y1,x0:x1".into());
     };
-    let region = read(affinities, labels, roi)?;
+    let (bins, region) = read(affinities, labels, roi)?;
     println!("tile            context  smoothing  threshold  VOI split  VOI merge  VOI            ARAND");
     let whole = region.shape_zyx;
     for (tile_zyx, contexts) in [(TILE_ZYX, &CONTEXTS[..]), (whole, &[0][..])] {
+        let tile = if tile_zyx == whole { "whole".to_owned() } else { format!("{tile_zyx:?}") };
+        let shifts = if tile_zyx == whole { vec![[0; 3]] } else { grid_shifts(TILE_ZYX, SHIFTS) };
         for &context in contexts {
+            let samples = shifts
+                .par_iter()
+                .map(|shift| sample(&bins, &region, (tile_zyx, [context; 3]), *shift))
+                .collect::<Result<Vec<_>, _>>()?;
+            let rows = summarise(&[samples]).rows;
             for smoothing in SMOOTHING {
-                let shifts = if tile_zyx == whole { vec![[0; 3]] } else { grid_shifts(TILE_ZYX, SHIFTS) };
-                let curves = shifts
-                    .par_iter()
-                    .map(|shift| curve(&region, tile_zyx, context, smoothing, *shift))
-                    .collect::<Result<Vec<_>, _>>()?;
+                let best = rows.iter().find(|row| row.fragment_method == seeded(smoothing));
                 println!(
-                    "{:<14}  {context:<7}  {smoothing:<9}  {}",
-                    if tile_zyx == whole { "whole".to_owned() } else { format!("{tile_zyx:?}") },
-                    row(&curves)
+                    "{tile:<14}  {context:<7}  {smoothing:<9}  {}",
+                    best.map(described).unwrap_or_default()
                 );
             }
         }
@@ -61,7 +56,12 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(affinities: &str, labels: &str, roi: &str) -> Result<Region, Failure> {
+fn seeded(smoothing: u8) -> FragmentMethod {
+    FragmentMethod::Seeded(SeededWatershed { smoothing, ..SeededWatershed::default() })
+}
+
+/// Affinities in 256 bins, `[3, z, y, x]`, and the labels of their region.
+fn read(affinities: &str, labels: &str, roi: &str) -> Result<(Vec<u8>, LabelledRegion), Failure> {
     let (affinities, labels) = (Volume::open(affinities)?, Volume::open(labels)?);
     let roi = roi.parse::<RoiSpec>()?.resolve(labels.url(), labels.shape_zyx())?;
     let bins = if affinities.data_type() == DataType::U8 {
@@ -75,75 +75,39 @@ fn read(affinities: &str, labels: &str, roi: &str) -> Result<Region, Failure> {
             format!("the affinities have {shape_zyx:?} voxels, the region {:?}", roi.shape_zyx()).into()
         );
     }
-    Ok(Region { bins, labels: labels.read_u64(&roi.region())?, shape_zyx })
+    let region =
+        LabelledRegion { name: labels.url().to_owned(), labels: labels.read_u64(&roi.region())?, shape_zyx };
+    Ok((bins, region))
 }
 
-/// Split, merge and ARAND at every threshold.
-type Curve = Vec<(f32, [f64; 3])>;
-
-fn curve(
-    region: &Region,
-    tile_zyx: [usize; 3],
-    context: usize,
-    smoothing: u8,
+/// Every setting under one shift of the grid.
+fn sample(
+    bins: &[u8],
+    region: &LabelledRegion,
+    tile_and_halo: ([usize; 3], [usize; 3]),
     shift_zyx: [usize; 3],
-) -> Result<Curve, Failure> {
-    let shape: [usize; 3] = std::array::from_fn(|axis| region.shape_zyx[axis] + shift_zyx[axis]);
-    let voxels = region.shape_zyx.iter().product();
-    let channels = region.bins.chunks_exact(voxels);
+) -> Result<Vec<ValidationResult>, TrainError> {
+    let tiles = region.grid(tile_and_halo, shift_zyx)?;
+    let shape = tiles.grid.volume_zyx().map(|n| n as usize);
+    let channels = bins.chunks_exact(region.labels.len());
     let bins: Vec<u8> =
         channels.flat_map(|channel| pad_reflect(channel, region.shape_zyx, shift_zyx, shape)).collect();
-    let extent = shape.map(|n| n as u64);
-    let grid = TileGrid::new(extent, tile_zyx, [context; 3])?;
-    let method = FragmentMethod::Seeded(SeededWatershed { smoothing, ..SeededWatershed::default() });
-    let mut graph = RegionGraph::new(grid.clone());
-    let mut contingency = Contingency::new();
-    for index in grid.tiles_intersecting([0; 3], extent) {
-        let tile = grid.tile(index)?;
-        let block = crop(&bins, 3, shape, tile.read_origin_zyx.map(|n| n as usize), tile.read_shape_zyx);
-        let made =
-            TileFragments::compute(&grid, index, &AffinityView::new(&block, tile.read_shape_zyx)?, &method)?;
-        graph.insert(&made);
-        let mut truth = Vec::with_capacity(tile.voxels());
-        let place = |axis: usize, i: usize| (tile.origin_zyx[axis] as usize + i).checked_sub(shift_zyx[axis]);
-        for (z, y, x) in (0..tile.shape_zyx[0])
-            .flat_map(|z| (0..tile.shape_zyx[1]).map(move |y| (z, y)))
-            .flat_map(|(z, y)| (0..tile.shape_zyx[2]).map(move |x| (z, y, x)))
-        {
-            let label = place(0, z)
-                .zip(place(1, y))
-                .zip(place(2, x))
-                .map(|((z, y), x)| region.labels[(z * region.shape_zyx[1] + y) * region.shape_zyx[2] + x]);
-            truth.push(label.unwrap_or(0));
-        }
-        contingency.add(made.labels(), &truth);
-    }
-    let (ids, edges) = (graph.fragment_ids(), graph.edges());
-    let at = |step: usize| {
-        let threshold = step as f32 * 0.05;
-        let agglomeration = agglomerate(&ids, &edges, Scoring::Mean, threshold);
-        let scores = contingency.relabelled(|fragment| agglomeration.root(fragment)).scores();
-        (threshold, [scores.voi_split, scores.voi_merge, scores.arand])
-    };
-    Ok((6..18).map(at).collect())
+    let thresholds: Vec<f32> = (6..18).map(|step| step as f32 * 0.05).collect();
+    let methods = SMOOTHING.map(seeded);
+    let settings = PostProcessing { methods: &methods, scorings: &[Scoring::Mean], thresholds: &thresholds };
+    region.score(&tiles, &settings, &Silent, |tile| {
+        Ok(crop(&bins, 3, shape, tile.read_origin_zyx.map(|n| n as usize), tile.read_shape_zyx))
+    })
 }
 
-fn row(curves: &[Curve]) -> String {
-    let count = curves.len() as f64;
-    let voi = |curve: &Curve, i: usize| curve[i].1[0] + curve[i].1[1];
-    let mean = |i: usize, value: &dyn Fn(&Curve, usize) -> f64| {
-        curves.iter().map(|curve| value(curve, i)).sum::<f64>() / count
-    };
-    let near = |i: usize| (mean(i - 1, &voi) + mean(i, &voi) + mean(i + 1, &voi)) / 3.0;
-    let best = (1..curves[0].len() - 1).min_by(|a, b| near(*a).total_cmp(&near(*b))).unwrap_or(1);
-    let centre = mean(best, &voi);
-    let spread =
-        (mean(best, &|curve, i| (voi(curve, i) - centre).powi(2)) * count / (count - 1.0).max(1.0)).sqrt();
+fn described(row: &CalibrationRow) -> String {
     format!(
-        "{:<9.2}  {:<9.3}  {:<9.3}  {centre:.3} ± {spread:.3}  {:.3}",
-        curves[0][best].0,
-        mean(best, &|curve, i| curve[i].1[0]),
-        mean(best, &|curve, i| curve[i].1[1]),
-        mean(best, &|curve, i| curve[i].1[2])
+        "{:<9.2}  {:<9.3}  {:<9.3}  {:.3} ± {:.3}  {:.3}",
+        row.threshold,
+        row.voi_split,
+        row.voi_merge,
+        row.voi(),
+        row.voi_spread,
+        row.arand
     )
 }

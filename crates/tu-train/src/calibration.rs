@@ -78,7 +78,7 @@ pub fn calibrate(
     for region in regions {
         let mut of_region = Vec::new();
         for shift_zyx in grid_shifts(network.metadata.tile_zyx, shifts) {
-            progress.note(&format!("{}: grid shifted by {shift_zyx:?} voxels", region.name()));
+            progress.note(&format!("{}: grid shifted by {shift_zyx:?} voxels", region.region().name));
             of_region.push(region.run_shifted(network, shift_zyx, progress)?);
         }
         scored.push(of_region);
@@ -86,24 +86,21 @@ pub fn calibrate(
     Ok(summarise(&scored))
 }
 
-/// `scored` by region, shift and setting.
-fn summarise(scored: &[Vec<Vec<ValidationResult>>]) -> Calibration {
+/// The ranking, of results by region, shift and setting; all have the same settings in the same order.
+pub fn summarise(scored: &[Vec<Vec<ValidationResult>>]) -> Calibration {
     let all: Vec<&Vec<ValidationResult>> = scored.iter().flatten().collect();
-    let rows = ranked(rows_of(&all));
     let cross_fitted_voi = (scored.len() > 1).then(|| {
         let of_region = |left_out: usize| {
-            let others =
-                scored.iter().enumerate().filter(|(i, _)| *i != left_out).flat_map(|(_, samples)| samples);
-            let chosen = &ranked(rows_of(&others.collect::<Vec<_>>()))[0];
-            let own = rows_of(&scored[left_out].iter().collect::<Vec<_>>());
-            let same = |row: &&CalibrationRow| {
-                (row.fragment_method, row.scoring, row.threshold)
-                    == (chosen.fragment_method, chosen.scoring, chosen.threshold)
-            };
-            own.iter().find(same).map_or(f64::NAN, CalibrationRow::voi)
+            let others = scored.iter().enumerate().filter(|(i, _)| *i != left_out);
+            let rows = rows_of(&others.flat_map(|(_, samples)| samples).collect::<Vec<_>>());
+            let chosen = (0..rows.len()).min_by(|a, b| rows[*a].robust_voi.total_cmp(&rows[*b].robust_voi));
+            let voi = |sample: &Vec<ValidationResult>| chosen.map_or(f64::NAN, |i| sample[i].scores.voi);
+            scored[left_out].iter().map(voi).sum::<f64>() / scored[left_out].len() as f64
         };
         (0..scored.len()).map(of_region).sum::<f64>() / scored.len() as f64
     });
+    let mut rows = rows_of(&all);
+    rows.sort_by(|a, b| a.robust_voi.total_cmp(&b.robust_voi));
     Calibration { rows, cross_fitted_voi, samples: all.len() }
 }
 
@@ -142,11 +139,6 @@ fn rows_of(samples: &[&Vec<ValidationResult>]) -> Vec<CalibrationRow> {
             [i.checked_sub(1), Some(i), Some(i + 1)].into_iter().flatten().filter_map(of_curve).collect();
         rows[i].robust_voi = near.iter().sum::<f64>() / near.len() as f64;
     }
-    rows
-}
-
-fn ranked(mut rows: Vec<CalibrationRow>) -> Vec<CalibrationRow> {
-    rows.sort_by(|a, b| a.robust_voi.total_cmp(&b.robust_voi));
     rows
 }
 

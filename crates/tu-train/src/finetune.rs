@@ -7,6 +7,7 @@
 //! ```
 
 mod config;
+mod labelled_region;
 mod loss;
 mod modules;
 mod train;
@@ -17,7 +18,8 @@ pub use crate::training::{
     draw_curves, learning_rate,
 };
 pub use config::{FinetuneConfig, LossKind, Modules, ValidationConfig};
+pub use labelled_region::{LabelledRegion, PostProcessing, ShiftedGrid, ValidationResult};
 pub use loss::{BatchTensors, loss_of_logits};
 pub use modules::select_modules;
 pub use train::{TrainOutcome, finetune};
-pub use validation::{Validation, ValidationResult};
+pub use validation::Validation;

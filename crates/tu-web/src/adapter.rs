@@ -97,11 +97,7 @@ impl Adapter {
             let features = Array::of1(&"shader-f16".into());
             let options = object([("requiredFeatures", features.into())])?;
             let device = call_async(&self.object, "requestDevice", &options).await?;
-            let code = object([("code", F16_KERNEL.into()), ("label", "a kernel in f16".into())])?;
-            let module = call(&device, "createShaderModule", &code)?;
-            let compute = object([("module", module), ("entryPoint", "main".into())])?;
-            let pipeline = object([("layout", "auto".into()), ("compute", compute)])?;
-            let compiled = call_async(&device, "createComputePipelineAsync", &pipeline).await;
+            let compiled = pipeline_in_f16(&device).await;
             get(&device, "destroy").dyn_into::<Function>()?.call0(&device)?;
             compiled
         };
@@ -110,6 +106,15 @@ impl Adapter {
             message.lines().next().unwrap_or_default().to_owned()
         })
     }
+}
+
+/// Compiles [`F16_KERNEL`].
+async fn pipeline_in_f16(device: &JsValue) -> Result<JsValue, JsValue> {
+    let code = object([("code", F16_KERNEL.into()), ("label", "a kernel in f16".into())])?;
+    let module = call(device, "createShaderModule", &code)?;
+    let compute = object([("module", module), ("entryPoint", "main".into())])?;
+    let pipeline = object([("layout", "auto".into()), ("compute", compute)])?;
+    call_async(device, "createComputePipelineAsync", &pipeline).await
 }
 
 /// What the browser tells of its adapter, `{description, fallback}`, before a device is opened on it.

@@ -23,8 +23,10 @@ impl Counts {
     /// with `N passed, M failed`; `None` for any other line.
     pub(crate) fn of_line(line: &str) -> Option<Self> {
         let line = without_colours(line);
+        // nextest shows the output of a test that failed indented, the summary of its one test included
+        let of_cargo = line.starts_with("test result:");
         let line = line.trim();
-        let is_summary = line.starts_with("test result:")
+        let is_summary = of_cargo
             || (line.starts_with("Summary [") && line.contains(" run: "))
             || (line.starts_with(|first: char| first.is_ascii_digit())
                 && line.contains(" passed, ")
@@ -119,6 +121,9 @@ mod tests {
 
     #[test]
     fn other_lines_count_nothing() {
+        let of_one_test =
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 44 filtered out";
+        assert_eq!(Counts::of_line(of_one_test), None);
         for line in ["", "test a ... ok", "the password passed, nothing failed", "running 3 tests"] {
             assert_eq!(Counts::of_line(line), None, "{line}");
         }

@@ -24,19 +24,32 @@ pub(crate) fn apt(packages: &[&str], why: &str) -> Result<()> {
     shell::run(install.env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
+/// A Rust program that cargo installs.
+pub(crate) struct Program<'p> {
+    pub(crate) package: &'p str,
+    pub(crate) version: &'p str,
+    /// Whether with the versions of dependencies that it was released with.
+    pub(crate) locked: bool,
+    /// 0 for one that only calls others: building it quickly is worth more than building it well.
+    pub(crate) opt_level: u8,
+}
+
 /// Installs a Rust program below the target folder.
-pub(crate) fn cargo(workspace: &Workspace, package: &str, version: &str, locked: bool) -> Result<()> {
+pub(crate) fn cargo(workspace: &Workspace, program: &Program<'_>) -> Result<()> {
+    let Program { package, version, locked, opt_level } = program;
     let root = workspace.tools();
     println!("Installing {package} {version} into {} (a few minutes, once)", root.display());
     let mut command = shell::cargo();
     command.args(["install", package, "--version", version, "--force", "--root"]).arg(&root);
-    if locked {
+    if *locked {
         command.arg("--locked");
     }
     // Built apart from the workspace, so that neither its settings nor its artefacts mix with ours.
     command.env("CARGO_TARGET_DIR", root.join("build")).current_dir(std::env::temp_dir());
-    // These programs run for seconds: building them quickly is worth more than building them well.
-    for (setting, value) in [("OPT_LEVEL", "1"), ("LTO", "off"), ("CODEGEN_UNITS", "16"), ("DEBUG", "0")] {
+    let opt_level = opt_level.to_string();
+    for (setting, value) in
+        [("OPT_LEVEL", opt_level.as_str()), ("LTO", "off"), ("CODEGEN_UNITS", "16"), ("DEBUG", "0")]
+    {
         command.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
     }
     shell::run(&mut command)

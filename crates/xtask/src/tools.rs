@@ -85,28 +85,25 @@ pub(crate) fn wasm_target() -> Result<()> {
 /// also holds `wasm-bindgen-test-runner`.
 pub(crate) fn wasm_bindgen(workspace: &Workspace) -> Result<PathBuf> {
     let version = workspace.locked_version("wasm-bindgen")?;
-    cargo_tool(workspace, "wasm-bindgen", "wasm-bindgen-cli", &version, false)
+    let program =
+        install::Program { package: "wasm-bindgen-cli", version: &version, locked: false, opt_level: 1 };
+    cargo_tool(workspace, "wasm-bindgen", &program)
 }
 
 /// `wasm-pack`, which runs the tests of wasm crates in a browser; returns its folder.
 pub(crate) fn wasm_pack(workspace: &Workspace) -> Result<PathBuf> {
-    cargo_tool(workspace, "wasm-pack", "wasm-pack", WASM_PACK, true)
+    let program = install::Program { package: "wasm-pack", version: WASM_PACK, locked: true, opt_level: 0 };
+    cargo_tool(workspace, "wasm-pack", &program)
 }
 
-fn cargo_tool(
-    workspace: &Workspace,
-    program: &str,
-    package: &str,
-    version: &str,
-    locked: bool,
-) -> Result<PathBuf> {
-    let own = workspace.tools().join("bin").join(format!("{program}{}", std::env::consts::EXE_SUFFIX));
-    let candidates = [Some(own.clone()).filter(|path| path.is_file()), shell::find_on_path(&[program])];
-    let right = candidates.into_iter().flatten().find(|path| has_version(path, version));
+fn cargo_tool(workspace: &Workspace, name: &str, program: &install::Program<'_>) -> Result<PathBuf> {
+    let own = workspace.tools().join("bin").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let candidates = [Some(own.clone()).filter(|path| path.is_file()), shell::find_on_path(&[name])];
+    let right = candidates.into_iter().flatten().find(|path| has_version(path, program.version));
     let chosen = match right {
         Some(path) => path,
         None => {
-            install::cargo(workspace, package, version, locked)?;
+            install::cargo(workspace, program)?;
             own
         }
     };

@@ -81,11 +81,12 @@ impl Conv {
 
     fn convolve(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let x = every_slice(x, self.stride_zyx[0]);
-        match self.form() {
+        let form = self.form();
+        match form {
             Form::Product => self.product(x, bias),
             Form::Patches => self.patches(x, bias),
-            Form::SameSize => self.same_size(x, bias),
-            Form::Halving => self.same_size(halves_as_channels(x), bias),
+            Form::SameSize => self.same_size(x, form, bias),
+            Form::Halving => self.same_size(halves_as_channels(x), form, bias),
         }
     }
 
@@ -110,19 +111,19 @@ impl Conv {
     }
 
     /// The weight of the convolution that keeps the size.
-    fn size_keeping_weight(&self) -> Tensor<5> {
-        match self.form() {
+    fn size_keeping_weight(&self, form: Form) -> Tensor<5> {
+        match form {
             Form::Halving => taps_as_channels(self.weight.val()),
             _ => self.weight.val(),
         }
     }
 
-    fn same_size(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
+    fn same_size(&self, x: Tensor<5>, form: Form, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let bias = bias.map(|bias| bias.val().cast(x.dtype()));
         let y = match self.packed.get() {
             Some(weight) => conv_same_packed(x, weight),
             None => {
-                let weight = self.size_keeping_weight().cast(x.dtype());
+                let weight = self.size_keeping_weight(form).cast(x.dtype());
                 conv_same(x, weight)
             }
         };
@@ -135,8 +136,9 @@ impl Conv {
 
     /// Packs the weight for inference, where the device's convolution wants it.
     pub fn prepare(&mut self) {
-        if matches!(self.form(), Form::SameSize | Form::Halving) {
-            self.packed = PackedWeight::new(self.size_keeping_weight()).into();
+        let form = self.form();
+        if matches!(form, Form::SameSize | Form::Halving) {
+            self.packed = PackedWeight::new(self.size_keeping_weight(form)).into();
         }
     }
 
@@ -186,7 +188,8 @@ fn every_slice(x: Tensor<5>, stride: usize) -> Tensor<5> {
     }
     let [b, c, d, h, w] = x.dims();
     let missing = d.next_multiple_of(stride) - d;
-    let x = x.reshape([b * c, d, h * w]).pad([(0, 0), (0, missing), (0, 0)], PadMode::Constant(0.0));
+    let x = x.reshape([b * c, d, h * w]);
+    let x = if missing > 0 { x.pad([(0, 0), (0, missing), (0, 0)], PadMode::Constant(0.0)) } else { x };
     let slices = d.div_ceil(stride);
     x.reshape([b * c, slices, stride, h * w]).narrow(2, 0, 1).reshape([b, c, slices, h, w])
 }

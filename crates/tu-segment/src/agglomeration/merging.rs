@@ -9,26 +9,30 @@ use crate::hash::IntMap;
 /// Number of bins of the queue.
 const BINS: usize = 256;
 
-/// Joins nodes `0..nodes` along edges until the best score reaches `threshold`. Returns every node's parent: a
-/// smaller node it was joined to, or itself.
+/// Joins nodes `0..nodes` along edges. Whenever the best score has reached the next of `thresholds` (positions and numbers,
+/// ascending), `found` gets its position and every node's parent: a smaller node it was joined to, or itself.
 pub(super) fn merge<S: Statistic>(
     nodes: usize,
     endpoints: Vec<[u32; 2]>,
     statistic: S,
-    threshold: f32,
-) -> Vec<u32> {
-    let mut merging = Merging::new(nodes, endpoints, statistic, threshold);
-    while let Some(edge) = merging.queue.pop_below(threshold, &merging.links) {
-        match merging.links[edge as usize].state {
-            State::Deleted => {}
-            State::Stale => {
-                merging.links[edge as usize].state = State::Live;
-                merging.rescore(edge);
+    thresholds: &[(usize, f32)],
+    mut found: impl FnMut(usize, &[u32]),
+) {
+    let Some(&(_, highest)) = thresholds.last() else { return };
+    let mut merging = Merging::new(nodes, endpoints, statistic, highest);
+    for &(position, threshold) in thresholds {
+        while let Some(edge) = merging.queue.pop_below(threshold, &merging.links) {
+            match merging.links[edge as usize].state {
+                State::Deleted => {}
+                State::Stale => {
+                    merging.links[edge as usize].state = State::Live;
+                    merging.rescore(edge);
+                }
+                State::Live => merging.join(edge),
             }
-            State::Live => merging.join(edge),
         }
+        found(position, &merging.parents);
     }
-    merging.parents
 }
 
 /// First-in-first-out bins of edges by score.
@@ -40,8 +44,7 @@ struct BinQueue {
 impl BinQueue {
     fn new(threshold: f32) -> Self {
         // Edges in a bin above the threshold's are never taken, hence not kept.
-        let bins = if threshold.is_nan() { 0 } else { bin_of(threshold) + 1 };
-        Self { bins: vec![VecDeque::new(); bins], lowest: 0 }
+        Self { bins: vec![VecDeque::new(); bin_of(threshold) + 1], lowest: 0 }
     }
 
     fn push(&mut self, edge: u32, score: f32) {

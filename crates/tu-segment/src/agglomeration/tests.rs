@@ -56,6 +56,12 @@ fn no_graph_and_no_threshold_join_nothing() {
 }
 
 #[test]
+fn without_thresholds_there_is_nothing_to_find() {
+    let (ids, edges) = reference_graph();
+    agglomerate_at_each(&ids, &edges, Scoring::Mean, &[], |position, _| unreachable!("{position}"));
+}
+
+#[test]
 fn untidy_edge_lists_are_tidied() {
     let edge = |a, b, max: u8| Edge { a, b, contact: Contact { max, sum: u64::from(max), count: 1 } };
     let untidy = [edge(9, 4, 10), edge(0, 4, 255), edge(4, 4, 255), edge(4, 9, 200), edge(2, 4, 30)];
@@ -228,6 +234,14 @@ proptest! {
         for (id, root) in expected {
             prop_assert_eq!(result.root(id), root, "fragment {}", id);
         }
+        let thresholds = [0.6, threshold, f32::NAN, 0.1, 0.6];
+        let mut order = Vec::new();
+        agglomerate_at_each(&ids, &edges, scoring, &thresholds, |position, found| {
+            order.push(position);
+            assert_eq!(found, agglomerate(&ids, &edges, scoring, thresholds[position]), "threshold {position}");
+        });
+        order.sort_unstable();
+        prop_assert_eq!(order, [0, 1, 2, 3, 4]);
         let mut shuffled = edges.clone();
         shuffled.reverse();
         prop_assert_eq!(agglomerate(&ids, &shuffled, scoring, threshold), result);

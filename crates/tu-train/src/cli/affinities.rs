@@ -11,7 +11,7 @@ use tu_train::segment::{AffinitySink, AffinityType, write_affinities, write_affi
 
 use super::Common;
 use super::inputs::{
-    DeviceOption, PrecisionOption, Triple, load_model, open_raw, region, voxel_size_warning,
+    DeviceOption, InferenceOption, Triple, load_model, open_raw, region, voxel_size_warning,
 };
 use super::report::Report;
 
@@ -46,15 +46,14 @@ pub(super) struct Options {
     #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
-    precision: PrecisionOption,
+    inference: InferenceOption,
 }
 
 pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let progress = common.progress();
     let (device, choice) = options.device.open()?;
-    let precision = options.precision.precision;
-    let model = load_model(&options.model, (&device, choice), precision, &progress)?;
+    let model = load_model(&options.model, (&device, choice), &options.inference, &progress)?;
     let raw = open_raw(&options.input)?;
     let metadata = &model.network.metadata;
     let voxel_nm_zyx = options.voxel_nm.map(|nm| nm.0).or(raw.voxel_nm_zyx());
@@ -86,7 +85,8 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let json = json!({
         "command": "affinities", "output": options.output, "roi": roi.to_string(), "whole": options.whole,
         "device": choice.to_string(), "tiles": tiles, "voxels": roi.voxels(), "seconds": seconds,
-        "model_sha256": model.sha256, "precision": precision,
+        "model_sha256": model.sha256, "precision": options.inference.precision.precision,
+        "reflections": options.inference.reflections,
     });
     Ok(Report::new(text, json))
 }

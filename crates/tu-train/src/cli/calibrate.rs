@@ -14,7 +14,7 @@ use tu_train::roi::RoiSpec;
 
 use super::Common;
 use super::finetune::labelled_entry;
-use super::inputs::{DeviceOption, Triple, load_model};
+use super::inputs::{DeviceOption, InferenceOption, PrecisionOption, Triple, load_model};
 use super::known_answer::sealed;
 use super::report::Report;
 
@@ -71,8 +71,9 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         bail!("{}: it exists already: choose another name for the model", options.out.display());
     }
     let (device, choice) = options.device.open()?;
-    let mut network =
-        load_model(&options.model, (&device, choice), Precision::F32, &common.progress())?.network;
+    let precision = PrecisionOption { precision: Precision::F32 };
+    let inference = InferenceOption { precision, reflections: options.reflections };
+    let mut network = load_model(&options.model, (&device, choice), &inference, &common.progress())?.network;
     // Another tile makes another window, and other storage other weights: it is computed anew below.
     network.metadata.known_answer = None;
     if let Some(tile) = options.tile {
@@ -83,9 +84,6 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     }
     if let Some(defect) = network.metadata.defect() {
         bail!("--tile and --halo: {defect}");
-    }
-    if options.reflections {
-        network = network.averaged_over_reflections();
     }
     let regions = regions(options, network.metadata.voxel_nm_zyx)?;
     let calibration = calibrate(&network, &regions, options.shifts.into(), &common.progress())?;
@@ -151,11 +149,11 @@ fn regions(options: &Options, voxel_nm_zyx: [f64; 3]) -> anyhow::Result<Vec<Vali
         config.methods = methods(voxel_nm_zyx);
         config.thresholds = (4..19).map(|step| step as f32 * 0.05).collect();
         let region = Validation::open(&config)?;
-        if region.objects() < 2 {
+        let objects = region.region().objects();
+        if objects < 2 {
             bail!(
-                "{}: the region has {} labelled objects, and with fewer than two no setting is better than another: give labels of neurons",
-                labels[i],
-                region.objects()
+                "{}: the region has {objects} labelled objects, and with fewer than two no setting is better than another: give labels of neurons",
+                labels[i]
             );
         }
         Ok(region)

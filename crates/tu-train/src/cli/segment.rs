@@ -10,7 +10,7 @@ use tu_train::segment::{AffinityType, Progress, SegmentOptions, TileInput, segme
 
 use super::Common;
 use super::inputs::{
-    DeviceOption, PrecisionOption, Triple, fragment_method, identity, load_model, open_raw, region,
+    DeviceOption, InferenceOption, Triple, fragment_method, identity, load_model, open_raw, region,
     voxel_size_warning,
 };
 use super::report::Report;
@@ -68,10 +68,7 @@ pub(super) struct Options {
     #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
-    precision: PrecisionOption,
-    /// Average affinities over the four mirror images of each window in y and x: steadier, and four times the work
-    #[arg(long)]
-    reflections: bool,
+    inference: InferenceOption,
 }
 
 fn affinity_type(name: &str) -> Result<AffinityType, String> {
@@ -86,11 +83,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let begun = Instant::now();
     let progress = common.progress();
     let (device, choice) = options.device.open()?;
-    let precision = options.precision.precision;
-    let mut model = load_model(&options.model, (&device, choice), precision, &progress)?;
-    if options.reflections {
-        model.network = model.network.averaged_over_reflections();
-    }
+    let model = load_model(&options.model, (&device, choice), &options.inference, &progress)?;
     let raw = open_raw(&options.input)?;
     let metadata = &model.network.metadata;
     let voxel_nm_zyx = options.voxel_nm.map(|nm| nm.0).or(raw.voxel_nm_zyx());
@@ -109,7 +102,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         affinities_output: options.affinities.clone().map(|url| (url, options.affinities_type)),
         voxel_nm_zyx,
         voxel_offset_zyx: raw.voxel_offset_zyx(),
-        identity: identity(&raw, &model.sha256, precision, options.reflections),
+        identity: identity(&raw, &model.sha256, &options.inference),
         resume: options.resume,
         workers: common.threads().saturating_sub(1).clamp(1, 8),
     };
@@ -135,7 +128,7 @@ pub(super) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         "segments": summary.segments, "voxels": summary.voxels, "seconds": seconds,
         "already_complete": summary.already_complete, "threshold": settings.threshold, "scoring": settings.scoring,
         "fragment_method": settings.fragment_method, "model_sha256": model.sha256,
-        "precision": precision, "reflections": options.reflections,
+        "precision": options.inference.precision.precision, "reflections": options.inference.reflections,
     });
     Ok(Report::new(text, json))
 }

@@ -247,12 +247,14 @@ impl AffinitySink {
             return Ok(());
         };
         let (source, target) = (part.relative_to(tile.read_origin_zyx), part.relative_to(self.roi.begin_zyx));
+        let (read, begin) = (tile.read_shape_zyx, source.origin_zyx.map(|n| n as usize));
         match &computed.exact {
             Some(values) if self.exact() => {
-                self.writer.write_channels_f32(&target, &cut(values, tile.read_shape_zyx, &source))?;
+                self.writer.write_channels_f32(&target, &crop(values, 3, read, begin, source.shape_zyx))?;
             }
             _ => {
-                self.writer.write_channels_u8(&target, &cut(&computed.bins, tile.read_shape_zyx, &source))?
+                let bins = crop(&computed.bins, 3, read, begin, source.shape_zyx);
+                self.writer.write_channels_u8(&target, &bins)?;
             }
         }
         Ok(())
@@ -265,9 +267,4 @@ impl AffinitySink {
     pub fn finish(self) -> Result<(), SegmentError> {
         Ok(self.writer.finish()?)
     }
-}
-
-/// A box out of `[3, shape]`.
-fn cut<T: Copy>(values: &[T], shape: [usize; 3], part: &Region) -> Vec<T> {
-    crop(values, 3, shape, part.origin_zyx.map(|n| n as usize), part.shape_zyx)
 }

@@ -238,17 +238,12 @@ fn input_planes(
     let per_tile = outputs(shape);
     let columns = width + kx - 1;
     let step = columns.next_multiple_of(MAX_LANES);
+    let first = (group.tile * per_tile) as isize - (ky / 2) as isize;
     rows.fill(0.0);
     for z in 0..group.slices + kz - 1 {
-        let source = (group.slice + z).checked_sub(kz / 2).filter(|z| *z < depth);
-        for (r, row) in rows.chunks_exact_mut(step).enumerate() {
-            let row = &mut row[kx / 2..kx / 2 + width];
-            let y = (group.tile * per_tile + r).checked_sub(ky / 2).filter(|y| *y < height);
-            match source.zip(y) {
-                Some((z, y)) => row.copy_from_slice(&channel[(z * height + y) * width..][..width]),
-                None => row.fill(0.0),
-            }
-        }
+        let slice = (group.slice + z).checked_sub(kz / 2).filter(|z| *z < depth);
+        let slice = slice.map(|z| &channel[z * height * width..][..height * width]);
+        copy_rows(slice, width, first, rows.chunks_exact_mut(step).map(|row| &mut row[kx / 2..][..width]));
         let rows = Rows { values: rows, step, columns };
         transform::input_tiles(level, &rows, group.tiles, per_tile, place, &mut out[z * place.z_step..]);
     }
@@ -267,18 +262,28 @@ fn gradient_planes(
     let [_, height, width] = shape.size_zyx;
     let per_tile = outputs(shape);
     let step = width.next_multiple_of(MAX_LANES);
+    let first = (group.tile * per_tile) as isize;
     rows.fill(0.0);
     for z in 0..group.slices {
-        let plane = &channel[(group.slice + z) * height * width..][..height * width];
-        for (r, row) in rows.chunks_exact_mut(step).enumerate() {
-            let y = group.tile * per_tile + r;
-            if y < height {
-                row[..width].copy_from_slice(&plane[y * width..][..width]);
-            } else {
-                row.fill(0.0);
-            }
-        }
+        let slice = &channel[(group.slice + z) * height * width..][..height * width];
+        copy_rows(Some(slice), width, first, rows.chunks_exact_mut(step).map(|row| &mut row[..width]));
         let rows = Rows { values: rows, step, columns: width };
         transform::gradient_tiles(level, &rows, group.tiles, per_tile, place, &mut out[z * place.z_step..]);
+    }
+}
+
+/// The rows of a slice from `first` on; 0 beyond it.
+fn copy_rows<'r>(
+    slice: Option<&[f32]>,
+    width: usize,
+    first: isize,
+    rows: impl Iterator<Item = &'r mut [f32]>,
+) {
+    for (r, row) in rows.enumerate() {
+        let y = usize::try_from(first + r as isize).ok();
+        match slice.zip(y).and_then(|(slice, y)| slice.get(y * width..(y + 1) * width)) {
+            Some(voxels) => row.copy_from_slice(voxels),
+            None => row.fill(0.0),
+        }
     }
 }

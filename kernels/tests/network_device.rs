@@ -41,7 +41,9 @@ fn sizes((widths, kernel): ([usize; 5], usize), window_zyx: [usize; 3], batch: u
         out_channels: 3,
         widths,
         kernel,
-        z_stride: 1,
+        z_kernels: [1; 5],
+        z_strides: [1; 4],
+        z_down_kernels: [1; 4],
         slices: None,
         states: 16,
         taps: 4,
@@ -185,5 +187,16 @@ fn two_windows_of_base_agree() {
 fn every_operation_of_a_network_that_strides_z_agrees() {
     let Some((device, _guard)) = adapter() else { return };
     let tiny = sizes(TINY, [16, 32, 32], 1);
-    agree(&device, NetworkSizes { z_stride: 2, slices: Some(2), ..tiny }.checks(), F32);
+    agree(&device, NetworkSizes { z_strides: [2; 4], slices: Some(2), ..tiny }.checks(), F32);
+}
+
+/// As a network is built for voxels that are as long along z as in the plane.
+#[test]
+fn every_operation_of_a_network_that_convolves_over_z_agrees() {
+    let Some((device, _guard)) = adapter() else { return };
+    agree(&device, isotropic(sizes(TINY, [16, 32, 32], 1)).checks(), F32);
+}
+
+fn isotropic(sizes: NetworkSizes) -> NetworkSizes {
+    NetworkSizes { z_kernels: [3; 5], z_strides: [1, 2, 2, 2], z_down_kernels: [3, 2, 2, 2], ..sizes }
 }

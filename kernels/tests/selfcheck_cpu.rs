@@ -10,7 +10,9 @@ fn sizes() -> NetworkSizes {
         out_channels: 3,
         widths: [4, 8, 12, 20, 32],
         kernel: 5,
-        z_stride: 1,
+        z_kernels: [1; 5],
+        z_strides: [1; 4],
+        z_down_kernels: [1; 4],
         slices: None,
         states: 16,
         taps: 4,
@@ -25,9 +27,12 @@ fn every_kernel_of_the_cpu_agrees_with_operations_that_are_not_ours() {
     run_short_checks(&Device::flex(), Passes::Values).unwrap();
     run_short_checks(&Device::flex().autodiff(), Passes::ValuesAndGradients).unwrap();
     let mut wrong = Vec::new();
-    for network in
-        [sizes(), NetworkSizes { z_stride: 2, slices: Some(2), window_zyx: [16, 32, 32], ..sizes() }]
-    {
+    let window_zyx = [16, 32, 32];
+    let strided = NetworkSizes { z_strides: [2; 4], slices: Some(2), window_zyx, ..sizes() };
+    let (z_strides, z_down_kernels) = ([1, 2, 2, 2], [3, 2, 2, 2]);
+    let isotropic =
+        NetworkSizes { z_kernels: [3; 5], z_strides, z_down_kernels, window_zyx, ..sizes() };
+    for network in [sizes(), strided, isotropic] {
         for check in network.checks() {
             for dtype in [FloatDType::F32, FloatDType::F16, FloatDType::BF16] {
                 if dtype == FloatDType::F32 || check.runs_in_half_types() {

@@ -226,16 +226,26 @@ class MlpChannel(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
+def along_z(config):
+    """Strides of the four stages, kernels of the five levels' blocks and of the down-samplers, along z."""
+    plan = config.get("z_plan") or {"strides": [config["z_stride"]] * 4, "kernels": [1] * 5}
+    strides, kernels = plan["strides"], plan["kernels"]
+    down = [1 if k == 1 else k if i == 0 else strides[i] for i, k in enumerate(kernels[:4])]
+    return strides, kernels, down
+
+
 class MambaEncoder(nn.Module):
     """The four stages; returns their side outputs o_0 .. o_3."""
 
     def __init__(self, config):
         super().__init__()
-        widths, stride = config["features"], (config["z_stride"], 2, 2)
-        stem = nn.Conv3d(config["in_channels"], widths[0], (1, 7, 7), stride, (0, 3, 3))
+        widths = config["features"]
+        strides, _, kernels = along_z(config)
+        first = (kernels[0], 7, 7), (strides[0], 2, 2), (kernels[0] // 2, 3, 3)
+        stem = nn.Conv3d(config["in_channels"], widths[0], *first)
         self.downsample_layers = nn.ModuleList([nn.Sequential(stem)])
-        for before, width in zip(widths, widths[1:]):
-            down = nn.Conv3d(before, width, (1, 2, 2), stride)
+        for before, width, kernel, stride in zip(widths, widths[1:], kernels[1:], strides[1:]):
+            down = nn.Conv3d(before, width, (kernel, 2, 2), (stride, 2, 2))
             self.downsample_layers.append(nn.Sequential(InstanceNorm(), down))
         self.stages = nn.ModuleList(
             nn.Sequential(*(MambaLayer(width, config) for _ in range(depth)))
@@ -264,14 +274,14 @@ class Wrapped(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two in-plane convolutions with a shortcut."""
+    """Two convolutions, kernel = (k_z, k), with a shortcut."""
 
     def __init__(self, before, width, kernel):
         super().__init__()
 
         def conv(fan_in):
-            size, pad = (1, kernel, kernel), (0, kernel // 2, kernel // 2)
-            return Wrapped(nn.Conv3d(fan_in, width, size, padding=pad, bias=False))
+            size = (kernel[0], kernel[1], kernel[1])
+            return Wrapped(nn.Conv3d(fan_in, width, size, padding=tuple(k // 2 for k in size), bias=False))
 
         self.conv1, self.conv2 = conv(before), conv(width)
         if before != width:
@@ -298,11 +308,11 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """Up-sampling, concatenation (up-sampled first, skip second) and a residual block."""
 
-    def __init__(self, before, width, config):
+    def __init__(self, before, width, z_stride, kernel):
         super().__init__()
-        stride = (config["z_stride"], 2, 2)
+        stride = (z_stride, 2, 2)
         self.transp_conv = Wrapped(nn.ConvTranspose3d(before, width, stride, stride, bias=False))
-        self.conv_block = ResBlock(2 * width, width, config["kernel"])
+        self.conv_block = ResBlock(2 * width, width, kernel)
 
     def forward(self, x, skip):
         return self.conv_block(torch.cat([self.transp_conv(x), skip], 1))
@@ -314,18 +324,20 @@ class EMmamba(nn.Module):
     def __init__(self, config):
         super().__init__()
         f0, f1, f2, f3 = config["features"]
-        hidden, kernel = config["hidden"], config["kernel"]
+        hidden = config["hidden"]
+        strides, kernels, _ = along_z(config)
+        kernels = [(kernel, config["kernel"]) for kernel in kernels]
         self.vit = MambaEncoder(config)
-        self.encoder1 = EncoderBlock(config["in_channels"], f0, kernel)
-        self.encoder2 = EncoderBlock(f0, f1, kernel)
-        self.encoder3 = EncoderBlock(f1, f2, kernel)
-        self.encoder4 = EncoderBlock(f2, f3, kernel)
-        self.encoder5 = EncoderBlock(f3, hidden, kernel)
-        self.decoder5 = DecoderBlock(hidden, f3, config)
-        self.decoder4 = DecoderBlock(f3, f2, config)
-        self.decoder3 = DecoderBlock(f2, f1, config)
-        self.decoder2 = DecoderBlock(f1, f0, config)
-        self.decoder1 = EncoderBlock(f0, f0, kernel)
+        self.encoder1 = EncoderBlock(config["in_channels"], f0, kernels[0])
+        self.encoder2 = EncoderBlock(f0, f1, kernels[1])
+        self.encoder3 = EncoderBlock(f1, f2, kernels[2])
+        self.encoder4 = EncoderBlock(f2, f3, kernels[3])
+        self.encoder5 = EncoderBlock(f3, hidden, kernels[4])
+        self.decoder5 = DecoderBlock(hidden, f3, strides[3], kernels[3])
+        self.decoder4 = DecoderBlock(f3, f2, strides[2], kernels[2])
+        self.decoder3 = DecoderBlock(f2, f1, strides[1], kernels[1])
+        self.decoder2 = DecoderBlock(f1, f0, strides[0], kernels[0])
+        self.decoder1 = EncoderBlock(f0, f0, kernels[0])
         self.out = Wrapped(Wrapped(nn.Conv3d(f0, config["out_channels"], 1)))
 
     def logits(self, x):

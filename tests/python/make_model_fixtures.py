@@ -1,6 +1,6 @@
 """Writes the fixtures of the network parity test from the PyTorch reference.
 
-For each of two micro networks (z kept, and compat) two safetensors files: `emmamba_NAME.safetensors`, a model file, and
+For each of three micro networks (z kept, compat, z halved and convolved over by a plan) two safetensors files: `emmamba_NAME.safetensors`, a model file, and
 `emmamba_NAME_io.safetensors` with
   test.input        u8 [1,1,D,H,W]; the network's input is this / 255
   test.output       f32 [1,3,D,H,W], in (0,1)
@@ -40,6 +40,17 @@ CASES = {
             **reference.COMPAT,
         },
         "shape_zyx": (16, 80, 16),  # the smallest whose tokens divide by 5 at every stage
+        "halo_zyx": (0, 8, 0),
+    },
+    "micro_planned": {
+        "architecture": {
+            **MICRO,
+            **{"features": [4, 6, 8, 8], "hidden": 10, "depths": [1, 2, 1, 2], "kernel": 3},
+            **{"z_stride": 1, "nslices": None, "residual": True},
+            # of voxels of 8 x 4 x 4 nm: all that a plan can say, the first level unlike the others
+            "z_plan": {"strides": [1, 1, 2, 2], "kernels": [1, 3, 3, 3, 3]},
+        },
+        "shape_zyx": (8, 32, 16),
         "halo_zyx": (0, 8, 0),
     },
 }

@@ -142,6 +142,16 @@ fn affinities_of_the_compatible_network_are_those_of_the_reference() {
 }
 
 #[test]
+fn affinities_with_a_plan_for_z_are_those_of_the_reference() {
+    affinities_agree("emmamba_micro_planned.safetensors", "emmamba_micro_planned_io.safetensors");
+}
+
+#[test]
+fn gradients_with_a_plan_for_z_are_those_of_the_reference() {
+    gradients_agree("emmamba_micro_planned.safetensors", "emmamba_micro_planned_io.safetensors", 1e-3);
+}
+
+#[test]
 fn gradients_with_z_kept_are_those_of_the_reference() {
     gradients_agree("emmamba_micro.safetensors", "emmamba_micro_io.safetensors", 1e-3);
 }

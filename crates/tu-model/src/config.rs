@@ -88,6 +88,46 @@ pub enum ConfigError {
     },
 }
 
+/// Which stages halve z, and where blocks convolve over it, for voxels that are not much longer along z than in the plane.
+///
+/// As in the plans of nnU-Net (Isensee et al. 2021, <https://doi.org/10.1038/s41592-020-01008-z>), an axis is halved once the
+/// others have caught up with it, and convolved over from then on:
+///
+/// ```text
+/// p_l = 2ˡ max(v_y, v_x)                         voxel size in the plane at level l = 0 … 4
+/// stage l halves z       if v_z,l < p_l          the first stage never does: it is the stem
+/// blocks at l take 3     if v_z,l < 2 p_l        slices, otherwise 1
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZPlan {
+    /// Down-sampling along z by each stage: 1 or 2, and 1 in the first.
+    pub strides: [usize; 4],
+    /// k_z of the (k_z, k, k) convolutions at full resolution, /2, /4, /8 and /16; odd.
+    pub kernels: [usize; 5],
+}
+
+impl ZPlan {
+    /// The plan for a voxel size; `None` where it leaves z alone.
+    pub fn of(voxel_nm_zyx: [f64; 3]) -> Option<Self> {
+        let [mut z, y, x] = voxel_nm_zyx;
+        let mut plane = y.max(x);
+        let mut plan = Self { strides: [1; 4], kernels: [1; 5] };
+        for level in 0..5 {
+            plan.kernels[level] = if z < 2.0 * plane { 3 } else { 1 };
+            if level == 4 {
+                break;
+            }
+            if level > 0 && z < plane {
+                plan.strides[level] = 2;
+                z *= 2.0;
+            }
+            plane *= 2.0;
+        }
+        (plan.kernels != [1; 5]).then_some(plan)
+    }
+}
+
 /// Architecture of an [`EmMamba`].  The defaults are the `base` preset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +146,10 @@ pub struct EmMambaConfig {
     pub kernel: usize,
     /// Down-sampling along z per stage: 1 keeps every slice, 2 is the published network.
     pub z_stride: usize,
+    /// Stages that halve z, and blocks that convolve over it, where the voxels ask for that; `None` as `z_stride` says and no
+    /// block does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub z_plan: Option<ZPlan>,
     /// Slices of the inter-slice scan; `None` takes the z slices of the stage at hand.
     pub nslices: Option<usize>,
     /// Whether a Mamba layer adds its input to its output.
@@ -145,6 +189,7 @@ impl EmMambaConfig {
             // The published small network has 3×3 kernels in plane, all others 5×5.
             kernel: if matches!(preset, Preset::Small) { 3 } else { 5 },
             z_stride: 1,
+            z_plan: None,
             nslices: None,
             residual: true,
             d_state: 16,
@@ -157,6 +202,33 @@ impl EmMambaConfig {
     #[must_use]
     pub fn compat(self) -> Self {
         Self { z_stride: 2, nslices: Some(5), residual: false, ..self }
+    }
+
+    /// The same widths for voxels of this size, where z is not so coarse that the network should leave it alone.
+    #[must_use]
+    pub fn planned_for(self, voxel_nm_zyx: [f64; 3]) -> Self {
+        Self { z_plan: ZPlan::of(voxel_nm_zyx), ..self }
+    }
+
+    /// Down-sampling along z by each stage.
+    pub fn z_strides(&self) -> [usize; 4] {
+        self.z_plan.map_or([self.z_stride; 4], |plan| plan.strides)
+    }
+
+    /// k_z of the blocks at full resolution, /2, /4, /8 and /16.
+    pub fn z_kernels(&self) -> [usize; 5] {
+        self.z_plan.map_or([1; 5], |plan| plan.kernels)
+    }
+
+    /// k_z of the down-sampling convolutions: the stem's, then those whose kernel is their stride. The published network
+    /// leaves slices out instead.
+    pub fn z_down_kernels(&self) -> [usize; 4] {
+        let (strides, kernels) = (self.z_strides(), self.z_kernels());
+        std::array::from_fn(|stage| match (stage, kernels[stage]) {
+            (_, 1) => 1,
+            (0, kernel) => kernel,
+            _ => strides[stage],
+        })
     }
 
     /// Builds the network with the initial weights of seed 0.
@@ -177,33 +249,34 @@ impl EmMambaConfig {
     /// Number of trainable values, counted from the configuration alone.
     pub fn parameter_count(&self) -> usize {
         let f = self.features;
-        let kk = self.kernel * self.kernel;
-        let up = self.z_stride * 4;
-        let res = |cin: usize, cout: usize| {
-            cin * cout * kk + cout * cout * kk + if cin == cout { 0 } else { cin * cout }
+        let (strides, kernels, down) = (self.z_strides(), self.z_kernels(), self.z_down_kernels());
+        let res = |level: usize, cin: usize, cout: usize| {
+            let taps = kernels[level] * self.kernel * self.kernel;
+            cin * cout * taps + cout * cout * taps + if cin == cout { 0 } else { cin * cout }
         };
         let mamba = |c: usize| {
             let (e, r, n) = (self.expand * c, self.dt_rank(c), self.d_state);
             let direction = e * self.d_conv + e + (r + 2 * n) * e + e * r + e + e * n + e;
             2 * c + 2 * e * c + e * c + 3 * direction
         };
-        let mut total = self.in_channels * f[0] * 49 + f[0];
+        let mut total = self.in_channels * f[0] * 49 * down[0] + f[0];
         for i in 0..4 {
             let c = f[i];
             if i > 0 {
-                total += f[i - 1] * c * 4 + c;
+                total += f[i - 1] * c * 4 * down[i] + c;
             }
             total += 2 * (27 * c * c + c) + 2 * (c * c + c);
             total += self.depths[i] * mamba(c);
             total += 2 * c * c + 2 * c + 2 * c * c + c;
         }
-        total += res(self.in_channels, f[0]) + res(f[0], f[1]) + res(f[1], f[2]) + res(f[2], f[3]);
-        total += res(f[3], self.hidden);
-        total += self.hidden * f[3] * up + res(2 * f[3], f[3]);
-        for i in (0..3).rev() {
-            total += f[i + 1] * f[i] * up + res(2 * f[i], f[i]);
+        let widths = [self.in_channels, f[0], f[1], f[2], f[3], self.hidden];
+        for level in 0..5 {
+            total += res(level, widths[level], widths[level + 1]);
         }
-        total += res(f[0], f[0]);
+        for i in 0..4 {
+            total += widths[i + 2] * f[i] * strides[i] * 4 + res(i, 2 * f[i], f[i]);
+        }
+        total += res(0, f[0], f[0]);
         total + f[0] * self.out_channels + self.out_channels
     }
 
@@ -232,6 +305,24 @@ impl EmMambaConfig {
         bounded("kernel", self.kernel, 1, 15, "1 to 15 are supported")?;
         bounded("kernel % 2", self.kernel % 2, 1, 1, "the kernel must be odd")?;
         bounded("z_stride", self.z_stride, 1, 2, "z is kept (1) or halved (2)")?;
+        if let Some(plan) = self.z_plan {
+            bounded("z_stride", self.z_stride, 1, 1, "it must be 1 where z_plan says which stages halve z")?;
+            for stride in plan.strides {
+                bounded("z_plan.strides", stride, 1, 2, "z is kept (1) or halved (2)")?;
+            }
+            for kernel in plan.kernels {
+                bounded("z_plan.kernels", kernel, 1, 15, "1 to 15 are supported")?;
+                bounded("z_plan.kernels % 2", kernel % 2, 1, 1, "kernels must be odd")?;
+            }
+            let halved = plan.strides.iter().zip(&plan.kernels).skip(1).any(|(s, k)| *s == 2 && *k == 1);
+            if halved || plan.strides[0] != 1 {
+                return Err(ConfigError::Field {
+                    field: "z_plan.strides",
+                    value: format!("{:?}", plan.strides),
+                    requirement: "the first stage keeps z, and a stage halves it only where the level above convolves over it",
+                });
+            }
+        }
         bounded("d_state", self.d_state, 1, 256, "1 to 256 are supported")?;
         bounded("d_conv", self.d_conv, 1, 16, "1 to 16 are supported")?;
         bounded("expand", self.expand, 1, 8, "1 to 8 are supported")?;
@@ -241,8 +332,8 @@ impl EmMambaConfig {
         Ok(())
     }
 
-    /// Whether a window of this many voxels passes through the network: y and x multiples of 16, z any when
-    /// it is kept and a multiple of 16 when it is strided, and tokens divisible by a fixed `nslices`.
+    /// Whether a window of this many voxels passes through the network: y and x multiples of 16, z a multiple of all its
+    /// strides together, and tokens divisible by a fixed `nslices`.
     ///
     /// # Errors
     /// [`ConfigError::Window`] with the requirement.
@@ -252,12 +343,15 @@ impl EmMambaConfig {
         if d == 0 || h == 0 || w == 0 || h % 16 != 0 || w % 16 != 0 {
             return fail("y and x must be multiples of 16, and nothing may be zero".to_owned());
         }
-        if self.z_stride == 2 && d % 16 != 0 {
-            return fail("this network halves z at every stage, so z must be a multiple of 16".to_owned());
+        let strides = self.z_strides();
+        let all: usize = strides.iter().product();
+        if d % all != 0 {
+            return fail(format!("this network divides z by {all}, so z must be a multiple of it"));
         }
         if let Some(n) = self.nslices {
-            for stage in 1..=4u32 {
-                let tokens = (d / self.z_stride.pow(stage)) * (h >> stage) * (w >> stage);
+            for stage in 1..=4 {
+                let slices = d / strides[..stage].iter().product::<usize>();
+                let tokens = slices * (h >> stage) * (w >> stage);
                 if tokens % n != 0 {
                     return fail(format!(
                         "its inter-slice scan needs the {tokens} tokens of stage {} to be divisible by {n}",
@@ -283,6 +377,39 @@ mod tests {
         assert_eq!(EmMambaConfig::preset(Preset::M100).compat().parameter_count(), 112_534_403);
         assert_eq!(EmMambaConfig::preset(Preset::M200).compat().parameter_count(), 206_577_475);
         assert_eq!(EmMambaConfig::preset(Preset::Tiny).parameter_count(), 1_786_035);
+    }
+
+    #[test]
+    fn z_is_halved_and_convolved_over_once_the_plane_has_caught_up() {
+        let plan = |nm| ZPlan::of(nm).map(|plan| (plan.strides, plan.kernels));
+        assert_eq!(plan([10.0; 3]), Some(([1, 2, 2, 2], [3; 5])));
+        assert_eq!(plan([8.0, 4.0, 4.0]), Some(([1, 1, 2, 2], [1, 3, 3, 3, 3])));
+        assert_eq!(plan([40.0, 10.0, 10.0]), Some(([1, 1, 1, 2], [1, 1, 3, 3, 3])));
+        assert_eq!(plan([50.0, 3.0, 3.0]), Some(([1, 1, 1, 1], [1, 1, 1, 1, 3])));
+        assert_eq!(plan([100.0, 3.0, 3.0]), None);
+        // thinner than pixels are wide: the stem still keeps every slice
+        assert_eq!(plan([5.0, 10.0, 10.0]), Some(([1, 2, 2, 2], [3; 5])));
+    }
+
+    #[test]
+    fn plans_that_no_network_can_follow_are_refused_by_field() {
+        let with = |strides, kernels| {
+            let plan = Some(ZPlan { strides, kernels });
+            EmMambaConfig { z_plan: plan, ..EmMambaConfig::preset(Preset::Tiny) }
+        };
+        assert_eq!(with([1, 2, 2, 2], [3; 5]).check(), Ok(()));
+        for (config, field) in [
+            (with([2, 2, 2, 2], [3; 5]), "z_plan.strides"),
+            (with([1, 2, 2, 2], [3, 1, 3, 3, 3]), "z_plan.strides"),
+            (with([1, 4, 2, 2], [3; 5]), "z_plan.strides"),
+            (with([1, 2, 2, 2], [2; 5]), "z_plan.kernels % 2"),
+            (EmMambaConfig { z_stride: 2, ..with([1, 2, 2, 2], [3; 5]) }, "z_stride"),
+        ] {
+            assert!(config.check().unwrap_err().to_string().contains(field), "{field}");
+        }
+        let planned = EmMambaConfig::preset(Preset::Tiny).planned_for([10.0; 3]);
+        assert!(planned.check_window([24, 96, 96]).is_ok());
+        assert!(planned.check_window([20, 96, 96]).unwrap_err().to_string().contains("multiple"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! which are bound by memory, count 0. At V voxels of a stage, per voxel:
 //!
 //! ```text
-//! residual block a → b      k²(ab + b²) + ab where a ≠ b          transposed convolution a → b    ab
+//! residual block a → b      k_z k²(ab + b²) + ab where a ≠ b      transposed convolution a → b    ab
 //! gated spatial conv c      2·27c² + 2c²                          channel MLP c                   4c²
 //! Mamba layer c, E = expand·c, rank R:  3cE + 3·(E·d_conv + E(R + 2N) + RE)   and three scans of E channels, N states
 //! ```
@@ -35,28 +35,30 @@ impl ForwardCost {
     pub fn of(config: &EmMambaConfig, window_zyx: [usize; 3]) -> Self {
         let voxels = |level: u32| -> u64 {
             let [z, y, x] = window_zyx.map(|side| side as u64);
-            let z_stride = (config.z_stride as u64).pow(level);
-            z.div_ceil(z_stride) * y.div_ceil(1 << level) * x.div_ceil(1 << level)
+            let z_stride: usize = config.z_strides()[..level as usize].iter().product();
+            z.div_ceil(z_stride as u64) * y.div_ceil(1 << level) * x.div_ceil(1 << level)
         };
         let widths: Vec<u64> = config.features.iter().chain([&config.hidden]).map(|&w| w as u64).collect();
-        let plane = (config.kernel * config.kernel) as u64;
-        let block =
-            |from: u64, to: u64| plane * (from * to + to * to) + if from == to { 0 } else { from * to };
+        let kernels = config.z_kernels().map(|kz| (kz * config.kernel * config.kernel) as u64);
+        let down = config.z_down_kernels().map(|kz| kz as u64);
+        let block = |level: u32, from: u64, to: u64| {
+            kernels[level as usize] * (from * to + to * to) + if from == to { 0 } else { from * to }
+        };
         let (input, output) = (config.in_channels as u64, config.out_channels as u64);
         let mut products = Self {
-            blocks: voxels(0) * (block(input, widths[0]) + block(widths[0], widths[0])),
-            rest: voxels(1) * 49 * input * widths[0] + voxels(0) * widths[0] * output,
+            blocks: voxels(0) * (block(0, input, widths[0]) + block(0, widths[0], widths[0])),
+            rest: voxels(1) * 49 * down[0] * input * widths[0] + voxels(0) * widths[0] * output,
             ..Self::default()
         };
         for stage in 0..4u32 {
             let (c, next) = (widths[stage as usize], widths[stage as usize + 1]);
             let (here, above) = (voxels(stage + 1), voxels(stage));
             // the encoder block below this stage's skip runs at the stage's own resolution
-            products.blocks += here * block(c, next);
+            products.blocks += here * block(stage + 1, c, next);
             if stage < 3 {
-                products.rest += voxels(stage + 2) * 4 * c * next;
+                products.rest += voxels(stage + 2) * 4 * down[stage as usize + 1] * c * next;
             }
-            products.blocks += above * block(2 * c, c);
+            products.blocks += above * block(stage, 2 * c, c);
             products.rest += above * next * c + here * 4 * c * c;
             products.spatial += here * (2 * 27 + 2) * c * c;
             let (inner, states) = ((config.expand as u64) * c, config.d_state as u64);

@@ -30,7 +30,7 @@ pub mod precision;
 mod reflections;
 pub mod shapes;
 
-pub use config::{ConfigError, EmMambaConfig, Preset};
+pub use config::{ConfigError, EmMambaConfig, Preset, ZPlan};
 pub use cost::ForwardCost;
 pub use inference::{Network, NetworkError, PendingBins};
 pub use intensity::IntensityRule;

@@ -20,7 +20,7 @@ use crate::precision::Precision;
 /// The four-stage Mamba encoder.
 #[derive(Module, Debug)]
 pub struct MambaEncoder {
-    /// Stem (1,7,7) and three (1,2,2) down-samplers.
+    /// Stem (1,7,7) and three (1,2,2) down-samplers; more along z with a plan for it.
     pub downsample_layers: Vec<Conv>,
     /// One per stage.
     pub gscs: Vec<GatedSpatialConv>,
@@ -32,11 +32,14 @@ pub struct MambaEncoder {
 
 impl MambaEncoder {
     fn new(config: &EmMambaConfig, init: &mut Initialiser) -> Self {
-        let (f, sz) = (config.features, config.z_stride);
+        let f = config.features;
+        let (strides, kernels) = (config.z_strides(), config.z_down_kernels());
         let downsample_layers = (0..4)
-            .map(|i| match i {
-                0 => Conv::new([config.in_channels, f[0]], [1, 7, 7], [sz, 2, 2], [0, 3, 3], true, init),
-                _ => Conv::new([f[i - 1], f[i]], [1, 2, 2], [sz, 2, 2], [0; 3], true, init),
+            .map(|i| match (kernels[i], [strides[i], 2, 2]) {
+                (kz, stride) if i == 0 => {
+                    Conv::new([config.in_channels, f[0]], [kz, 7, 7], stride, [kz / 2, 3, 3], true, init)
+                }
+                (kz, stride) => Conv::new([f[i - 1], f[i]], [kz, 2, 2], stride, [0; 3], true, init),
             })
             .collect();
         Self {
@@ -101,19 +104,21 @@ pub struct EmMamba {
 impl EmMamba {
     /// Builds the network that `config` describes.
     pub fn new(config: &EmMambaConfig, init: &mut Initialiser) -> Self {
-        let ([f0, f1, f2, f3], h, k, sz) = (config.features, config.hidden, config.kernel, config.z_stride);
+        let ([f0, f1, f2, f3], h) = (config.features, config.hidden);
+        let sz = config.z_strides();
+        let k = config.z_kernels().map(|kz| [kz, config.kernel, config.kernel]);
         Self {
             vit: MambaEncoder::new(config, init),
-            encoder1: ResBlock::new(config.in_channels, f0, k, init),
-            encoder2: ResBlock::new(f0, f1, k, init),
-            encoder3: ResBlock::new(f1, f2, k, init),
-            encoder4: ResBlock::new(f2, f3, k, init),
-            encoder5: ResBlock::new(f3, h, k, init),
-            decoder5: UpBlock::new(h, f3, sz, k, init),
-            decoder4: UpBlock::new(f3, f2, sz, k, init),
-            decoder3: UpBlock::new(f2, f1, sz, k, init),
-            decoder2: UpBlock::new(f1, f0, sz, k, init),
-            decoder1: ResBlock::new(f0, f0, k, init),
+            encoder1: ResBlock::new(config.in_channels, f0, k[0], init),
+            encoder2: ResBlock::new(f0, f1, k[1], init),
+            encoder3: ResBlock::new(f1, f2, k[2], init),
+            encoder4: ResBlock::new(f2, f3, k[3], init),
+            encoder5: ResBlock::new(f3, h, k[4], init),
+            decoder5: UpBlock::new(h, f3, sz[3], k[3], init),
+            decoder4: UpBlock::new(f3, f2, sz[2], k[2], init),
+            decoder3: UpBlock::new(f2, f1, sz[1], k[1], init),
+            decoder2: UpBlock::new(f1, f0, sz[0], k[0], init),
+            decoder1: ResBlock::new(f0, f0, k[0], init),
             out: Conv::pointwise([f0, config.out_channels], true, init),
             precision: Precision::F32,
         }

@@ -10,12 +10,14 @@ use crate::config::EmMambaConfig;
 /// The list has as many entries as the architecture has layers: [check](EmMambaConfig::check) one that comes from
 /// a file first.
 pub fn published_shapes(config: &EmMambaConfig) -> Vec<(String, Vec<usize>)> {
-    let (f, h, z) = (config.features, config.hidden, config.z_stride);
+    let (f, h) = (config.features, config.hidden);
+    let (strides, down) = (config.z_strides(), config.z_down_kernels());
+    let kernels = config.z_kernels().map(|kz| [kz, config.kernel, config.kernel]);
     let mut list = Shapes(Vec::new());
     for i in 0..4 {
         let (step, before, kernel) = if i == 0 { (0, config.in_channels, 7) } else { (1, f[i - 1], 2) };
         let name = format!("vit.downsample_layers.{i}.{step}");
-        list.with_bias(&name, &[f[i], before, 1, kernel, kernel]);
+        list.with_bias(&name, &[f[i], before, down[i], kernel, kernel]);
     }
     for (i, &c) in f.iter().enumerate() {
         for (proj, kernel) in [("proj", 3), ("proj2", 3), ("proj3", 1), ("proj4", 1)] {
@@ -33,13 +35,13 @@ pub fn published_shapes(config: &EmMambaConfig) -> Vec<(String, Vec<usize>)> {
     }
     let encoders = [(config.in_channels, f[0]), (f[0], f[1]), (f[1], f[2]), (f[2], f[3]), (f[3], h)];
     for (n, (before, width)) in (1..).zip(encoders) {
-        list.residual_block(&format!("encoder{n}.layer"), before, width, config.kernel);
+        list.residual_block(&format!("encoder{n}.layer"), before, width, kernels[n - 1]);
     }
     for (n, below, width) in [(5, h, f[3]), (4, f[3], f[2]), (3, f[2], f[1]), (2, f[1], f[0])] {
-        list.weight(&format!("decoder{n}.transp_conv.conv"), &[below, width, z, 2, 2]);
-        list.residual_block(&format!("decoder{n}.conv_block"), 2 * width, width, config.kernel);
+        list.weight(&format!("decoder{n}.transp_conv.conv"), &[below, width, strides[n - 2], 2, 2]);
+        list.residual_block(&format!("decoder{n}.conv_block"), 2 * width, width, kernels[n - 2]);
     }
-    list.residual_block("decoder1.layer", f[0], f[0], config.kernel);
+    list.residual_block("decoder1.layer", f[0], f[0], kernels[0]);
     list.with_bias("out.conv.conv", &[config.out_channels, f[0], 1, 1, 1]);
     list.0
 }
@@ -75,9 +77,9 @@ impl Shapes {
         }
     }
 
-    fn residual_block(&mut self, block: &str, before: usize, width: usize, kernel: usize) {
-        self.weight(&format!("{block}.conv1.conv"), &[width, before, 1, kernel, kernel]);
-        self.weight(&format!("{block}.conv2.conv"), &[width, width, 1, kernel, kernel]);
+    fn residual_block(&mut self, block: &str, before: usize, width: usize, [kz, ky, kx]: [usize; 3]) {
+        self.weight(&format!("{block}.conv1.conv"), &[width, before, kz, ky, kx]);
+        self.weight(&format!("{block}.conv2.conv"), &[width, width, kz, ky, kx]);
         if before != width {
             self.weight(&format!("{block}.conv3.conv"), &[width, before, 1, 1, 1]);
         }
@@ -96,10 +98,14 @@ mod tests {
         let small = EmMambaConfig { features: [4, 6, 8, 20], hidden: 10, ..EmMambaConfig::default() };
         let uneven = EmMambaConfig { depths: [1, 0, 3, 2], kernel: 3, out_channels: 1, ..small.clone() };
         let flat = EmMambaConfig { features: [6; 4], hidden: 6, expand: 3, d_state: 4, ..small.clone() };
-        for config in [small.clone(), small.compat(), uneven, flat] {
+        let planned = small.clone().planned_for([10.0; 3]);
+        let partly = small.clone().planned_for([40.0, 10.0, 10.0]);
+        for config in [small.clone(), small.compat(), uneven, flat, planned, partly] {
             let network = parameter_names(&config.init(&Device::flex()));
             let network: Vec<_> = network.into_iter().map(|(name, shape, _)| (name, shape)).collect();
             assert_eq!(published_shapes(&config), network);
+            let values: usize = network.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+            assert_eq!(values, config.parameter_count());
         }
     }
 

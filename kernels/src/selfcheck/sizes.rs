@@ -19,10 +19,14 @@ pub struct NetworkSizes {
     pub out_channels: usize,
     /// Widths of the four stages and of the bottleneck below them.
     pub widths: [usize; 5],
-    /// k of the (1, k, k) convolutions.
+    /// k of the (k_z, k, k) convolutions.
     pub kernel: usize,
-    /// Down-sampling along z at each level, 1 or 2.
-    pub z_stride: usize,
+    /// k_z of them at each level.
+    pub z_kernels: [usize; 5],
+    /// Down-sampling along z from each level to the next, 1 or 2.
+    pub z_strides: [usize; 4],
+    /// k_z of the convolutions that do it: the stem's, and those of patches.
+    pub z_down_kernels: [usize; 4],
     /// Slices of the inter-slice order; those of the level where there is none.
     pub slices: Option<usize>,
     /// States of the scans.
@@ -42,12 +46,12 @@ impl NetworkSizes {
     pub fn checks(&self) -> Vec<Check> {
         let mut list = List(Vec::new());
         // the stem, whose channels are the halves of rows and columns
-        list.add(convolution(self.conv(1, [4 * self.in_channels, self.widths[0]], [1, 5, 5])));
+        list.add(convolution(self.conv(1, [4 * self.in_channels, self.widths[0]], [self.z_down_kernels[0], 5, 5])));
         self.block(&mut list, 0, self.in_channels, self.widths[0]);
         for level in 0..4 {
             // up from the level below, and its block
             let (width, below) = (self.widths[level], self.widths[level + 1]);
-            let taps = 4 * self.z_stride;
+            let taps = 4 * self.z_strides[level];
             self.pointwise(&mut list, level + 1, [below, width * taps], false);
             self.block(&mut list, level, 2 * width, width);
         }
@@ -61,7 +65,7 @@ impl NetworkSizes {
 
     fn size_zyx(&self, level: usize) -> [usize; 3] {
         let [d, h, w] = self.window_zyx;
-        [d.div_ceil(self.z_stride.pow(level as u32)), h >> level, w >> level]
+        [d.div_ceil(self.z_strides[..level].iter().product()), h >> level, w >> level]
     }
 
     fn voxels(&self, level: usize) -> usize {
@@ -76,11 +80,11 @@ impl NetworkSizes {
         list.add(projection([self.batch, input, output, self.voxels(level)], [Volume, Volume], bias));
     }
 
-    /// Two in-plane convolutions and their normalisations, and the shortcut.
+    /// Two convolutions and their normalisations, and the shortcut.
     fn block(&self, list: &mut List, level: usize, input: usize, output: usize) {
-        let plane = [1, self.kernel, self.kernel];
-        list.add(convolution(self.conv(level, [input, output], plane)));
-        list.add(convolution(self.conv(level, [output, output], plane)));
+        let kernel = [self.z_kernels[level], self.kernel, self.kernel];
+        list.add(convolution(self.conv(level, [input, output], kernel)));
+        list.add(convolution(self.conv(level, [output, output], kernel)));
         if input != output {
             self.pointwise(list, level, [input, output], false);
         }
@@ -100,7 +104,8 @@ impl NetworkSizes {
         let (rank, states) = (c.div_ceil(16), self.states);
         let slices = self.slices.unwrap_or(self.size_zyx(level)[0]);
         if stage > 0 {
-            self.pointwise(list, level, [4 * self.widths[stage - 1], c], true);
+            let taps = 4 * self.z_down_kernels[stage];
+            self.pointwise(list, level, [taps * self.widths[stage - 1], c], true);
         }
         list.add(convolution(self.conv(level, [c, c], [3; 3])));
         self.norms(list, level, c);
@@ -149,7 +154,9 @@ mod tests {
             out_channels: 3,
             widths: [8, 16, 32, 64, 128],
             kernel: 5,
-            z_stride: 1,
+            z_kernels: [1; 5],
+            z_strides: [1; 4],
+            z_down_kernels: [1; 4],
             slices: None,
             states: 16,
             taps: 4,
@@ -170,7 +177,7 @@ mod tests {
         // the largest of all: the decoder's convolution at full resolution
         assert!(names.contains(&"convolution 1 × 16 → 8, 1×5×5 over 16×160×160".to_owned()), "{names:?}");
         // with z strided by 2 the bottleneck has one slice
-        let strided = NetworkSizes { z_stride: 2, slices: Some(5), ..sizes };
+        let strided = NetworkSizes { z_strides: [2; 4], slices: Some(5), ..sizes };
         assert!(strided.checks().iter().any(|check| check.shape() == "1 × 64 → 128, 1×5×5 over 1×10×10"));
     }
 }

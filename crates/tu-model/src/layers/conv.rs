@@ -59,9 +59,9 @@ impl Conv {
         }
     }
 
-    /// A (1, k, k) convolution that keeps the size, without bias.
-    pub fn in_plane(channels: [usize; 2], k: usize, init: &mut Initialiser) -> Self {
-        Self::new(channels, [1, k, k], [1; 3], [0, k / 2, k / 2], false, init)
+    /// A convolution that keeps the size, without bias; all of the kernel is odd.
+    pub fn keeping_size(channels: [usize; 2], kernel_zyx: [usize; 3], init: &mut Initialiser) -> Self {
+        Self::new(channels, kernel_zyx, [1; 3], kernel_zyx.map(|k| k / 2), false, init)
     }
 
     /// A 1×1×1 convolution.
@@ -80,7 +80,8 @@ impl Conv {
     }
 
     fn convolve(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
-        let x = every_slice(x, self.stride_zyx[0]);
+        let [_, _, kz, ..] = self.weight.dims();
+        let x = if kz == 1 { every_slice(x, self.stride_zyx[0]) } else { x };
         let form = self.form();
         match form {
             Form::Product => self.product(x, bias),
@@ -92,22 +93,34 @@ impl Conv {
 
     fn form(&self) -> Form {
         let [_, _, kz, ky, kx] = self.weight.dims();
-        let [_, sy, sx] = self.stride_zyx;
+        let [sz, sy, sx] = self.stride_zyx;
         let padded = self.padding_zyx == [kz / 2, ky / 2, kx / 2];
         match ([kz, ky, kx], [sy, sx]) {
             ([1, 1, 1], [1, 1]) => Form::Product,
-            (_, stride) if kz == 1 && stride == [ky, kx] && self.padding_zyx == [0; 3] => Form::Patches,
-            (kernel, stride) if padded && kernel.iter().all(|k| k % 2 == 1) && stride == [1, 1] => {
-                Form::SameSize
+            (_, stride)
+                if (kz == 1 || kz == sz) && stride == [ky, kx] && self.padding_zyx == [0; 3] =>
+            {
+                Form::Patches
             }
-            (kernel, stride) if padded && kernel.iter().all(|k| k % 2 == 1) && stride == [2, 2] => {
-                Form::Halving
+            (kernel, stride)
+                if padded && kernel.iter().all(|k| k % 2 == 1) && (kz == 1 || sz == 1) =>
+            {
+                match stride {
+                    [1, 1] => Form::SameSize,
+                    [2, 2] => Form::Halving,
+                    _ => self.unknown(),
+                }
             }
-            (kernel, _) => unreachable!(
-                "no layer of the network has a kernel {kernel:?} with stride {:?}",
-                self.stride_zyx
-            ),
+            _ => self.unknown(),
         }
+    }
+
+    fn unknown(&self) -> ! {
+        unreachable!(
+            "no layer of the network has a kernel {:?} with stride {:?}",
+            self.weight.dims(),
+            self.stride_zyx
+        )
     }
 
     /// The weight of the convolution that keeps the size.
@@ -152,18 +165,15 @@ impl Conv {
         project(x, weight, bias, Layout::Volume, Layout::Volume).reshape([b, out, d, h, w])
     }
 
-    /// Gathers each (1, ky, kx) patch into the channel axis, then multiplies.
+    /// Gathers each (kz, ky, kx) patch into the channel axis, then multiplies.
     fn patches(&self, x: Tensor<5>, bias: Option<&Param<Tensor<1>>>) -> Tensor<5> {
         let [b, c, d, h, w] = x.dims();
-        let [_, _, _, ky, kx] = self.weight.dims();
-        let (h, w) = (h / ky, w / kx);
-        let gathered = x.reshape([b * c, d, h, ky, w, kx]).permute([0, 3, 5, 1, 2, 4]).reshape([
-            b,
-            c * ky * kx,
-            d,
-            h,
-            w,
-        ]);
+        let [_, _, kz, ky, kx] = self.weight.dims();
+        let (d, h, w) = (d / kz, h / ky, w / kx);
+        let gathered = x
+            .reshape([b * c, d, kz, h, ky, w, kx])
+            .permute([0, 2, 4, 6, 1, 3, 5])
+            .reshape([b, c * kz * ky * kx, d, h, w]);
         self.product(gathered, bias)
     }
 }
@@ -255,12 +265,15 @@ mod tests {
             ([3, 5, 3], [1, 2, 2], [1, 2, 1]),
             ([1, 1, 1], [2, 2, 2], [0, 0, 0]),
             ([1, 2, 2], [2, 2, 2], [0, 0, 0]),
+            ([2, 2, 2], [2, 2, 2], [0, 0, 0]),
             ([1, 2, 2], [1, 2, 2], [0, 0, 0]),
             ([1, 1, 1], [1, 1, 1], [0, 0, 0]),
             ([3, 3, 3], [1, 1, 1], [1, 1, 1]),
         ];
         for (kernel_zyx, stride_zyx, padding_zyx) in cases {
             for [d, h, w] in [[4, 8, 6], [5, 4, 12], [1, 2, 2]] {
+                // as the network's windows are, for patches of several slices
+                let d = if kernel_zyx[0] == 2 { d.next_multiple_of(2) } else { d };
                 let mut init = Initialiser::new(&device, 3);
                 let mut conv = Conv::new([2, 3], kernel_zyx, stride_zyx, padding_zyx, true, &mut init);
                 let x = Tensor::<5>::random([2, 2, d, h, w], Distribution::Uniform(-1.0, 1.0), &device)

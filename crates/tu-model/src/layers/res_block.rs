@@ -1,6 +1,6 @@
 //! Residual block of the convolutional encoder and decoder.
 //!
-//! y = φ(IN(conv₂ φ(IN(conv₁ x))) + s), φ = LeakyReLU 0.01, both convolutions (1, k, k) without bias; the
+//! y = φ(IN(conv₂ φ(IN(conv₁ x))) + s), φ = LeakyReLU 0.01, both convolutions (k_z, k, k) without bias; the
 //! shortcut s is x where the widths agree and IN(conv₃ x) with a 1×1×1 kernel where they do not.
 
 use burn::module::Module;
@@ -24,11 +24,11 @@ pub struct ResBlock {
 }
 
 impl ResBlock {
-    /// A block from `input` to `output` channels with (1, k, k) kernels.
-    pub fn new(input: usize, output: usize, k: usize, init: &mut Initialiser) -> Self {
+    /// A block from `input` to `output` channels.
+    pub fn new(input: usize, output: usize, kernel_zyx: [usize; 3], init: &mut Initialiser) -> Self {
         Self {
-            conv1: Conv::in_plane([input, output], k, init),
-            conv2: Conv::in_plane([output, output], k, init),
+            conv1: Conv::keeping_size([input, output], kernel_zyx, init),
+            conv2: Conv::keeping_size([output, output], kernel_zyx, init),
             conv3: (input != output).then(|| Conv::pointwise([input, output], false, init)),
         }
     }

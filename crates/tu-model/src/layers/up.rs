@@ -54,10 +54,16 @@ pub struct UpBlock {
 
 impl UpBlock {
     /// From `input` channels below to `output` channels at this level.
-    pub fn new(input: usize, output: usize, z_stride: usize, k: usize, init: &mut Initialiser) -> Self {
+    pub fn new(
+        input: usize,
+        output: usize,
+        z_stride: usize,
+        kernel_zyx: [usize; 3],
+        init: &mut Initialiser,
+    ) -> Self {
         Self {
             transp_conv: TransposedConv::new(input, output, z_stride, init),
-            conv_block: ResBlock::new(2 * output, output, k, init),
+            conv_block: ResBlock::new(2 * output, output, kernel_zyx, init),
         }
     }
 

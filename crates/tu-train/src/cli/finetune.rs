@@ -57,6 +57,9 @@ pub(super) struct Options {
     /// tiny, small, base, 100m, 200m, 500m or 1b [default: tiny]
     #[arg(long)]
     preset: Option<String>,
+    /// Halve z, and convolve over it, as the voxel size asks for: for data that are (nearly) isotropic
+    #[arg(long, conflicts_with = "init")]
+    plan_z: bool,
     /// Parts that are trained: all, mamba, encoder, decoder or mamba+encoder [default: all]
     #[arg(long)]
     modules: Option<Modules>,
@@ -194,6 +197,7 @@ fn settings(options: &Options) -> anyhow::Result<FinetuneConfig> {
     set(&mut config.optimiser.lr, options.lr);
     set(&mut config.seed, options.seed);
     set(&mut config.precision, options.precision);
+    config.plan_z |= options.plan_z;
     config.checkpoint_activations |= options.checkpoint_activations;
     set(&mut config.validate_every, options.validate_every);
     if options.ema.is_some() {

@@ -50,6 +50,10 @@ pub struct FinetuneConfig {
     pub checkpoint_activations: bool,
     /// Widens the borders between labels by a voxel in plane before affinities are computed. Default: false.
     pub widen_borders: bool,
+    /// Halve z, and convolve over it, where the voxel size asks for it ([`tu_model::ZPlan`]): for voxels that are not much
+    /// longer along z than in the plane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan_z: bool,
     /// Steps between validations; 0 validates at the end only. Default: 500.
     pub validate_every: u64,
     /// Steps between checkpoints; 0 writes one at the end only. Default: 200.
@@ -100,6 +104,7 @@ impl Default for FinetuneConfig {
             precision: Precision::F32,
             checkpoint_activations: false,
             widen_borders: false,
+            plan_z: false,
             validate_every: 500,
             checkpoint_every: 200,
             keep_checkpoints: 3,
@@ -273,6 +278,11 @@ impl FinetuneConfig {
         let whole = |i: usize| (self.tile_zyx[i] + 2 * self.halo_zyx[i]).is_multiple_of(16);
         if !((0..3).all(sound) && whole(1) && whole(2)) {
             return refuse("tile_zyx + 2 × halo_zyx must be multiples of 16 in y and x, and none above 4096");
+        }
+        if self.plan_z && (self.init.is_some() || self.architecture.is_some()) {
+            return refuse(
+                "plan_z: `init` and `architecture` say by themselves where z is halved and convolved over; leave plan_z out",
+            );
         }
         self.ema.map_or(Ok(()), |momentum| check_momentum("ema", momentum))?;
         self.optimiser.check()?;

@@ -367,7 +367,8 @@ fn initial_model(
     let mut preset = config.architecture.is_none().then(|| config.preset.clone());
     let (model, architecture, start) = match &config.init {
         None => {
-            let architecture = config.resolved_architecture()?;
+            let named = config.resolved_architecture()?;
+            let architecture = if config.plan_z { named.planned_for(voxel_nm) } else { named };
             architecture.check().map_err(|e| TrainError::Config(e.to_string()))?;
             (architecture.init_seeded(device, config.seed), architecture, "random weights".to_string())
         }
@@ -394,6 +395,9 @@ fn initial_model(
             "architecture: an affinity network has one input and three output channels".into(),
         ));
     }
+    architecture
+        .check_window(config.crop_zyx)
+        .map_err(|error| TrainError::Config(format!("crop_zyx: {error}")))?;
     let mut metadata = ModelMetadata::for_affinities(architecture, voxel_nm);
     metadata.preset = preset;
     metadata.tile_zyx = config.tile_zyx;

@@ -40,8 +40,7 @@ fn sizes((widths, kernel): ([usize; 5], usize), window_zyx: [usize; 3], batch: u
         in_channels: 1,
         out_channels: 3,
         widths,
-        kernel,
-        z_kernels: [1; 5],
+        kernels: [[1, kernel, kernel]; 5],
         z_strides: [1; 4],
         z_down_kernels: [1; 4],
         slices: None,
@@ -198,5 +197,5 @@ fn every_operation_of_a_network_that_convolves_over_z_agrees() {
 }
 
 fn isotropic(sizes: NetworkSizes) -> NetworkSizes {
-    NetworkSizes { z_kernels: [3; 5], z_strides: [1, 2, 2, 2], z_down_kernels: [3, 2, 2, 2], ..sizes }
+    NetworkSizes { kernels: [[3; 3]; 5], z_strides: [1, 2, 2, 2], z_down_kernels: [3, 2, 2, 2], ..sizes }
 }

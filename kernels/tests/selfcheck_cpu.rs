@@ -9,8 +9,7 @@ fn sizes() -> NetworkSizes {
         in_channels: 1,
         out_channels: 3,
         widths: [4, 8, 12, 20, 32],
-        kernel: 5,
-        z_kernels: [1; 5],
+        kernels: [[1, 5, 5]; 5],
         z_strides: [1; 4],
         z_down_kernels: [1; 4],
         slices: None,
@@ -30,8 +29,7 @@ fn every_kernel_of_the_cpu_agrees_with_operations_that_are_not_ours() {
     let window_zyx = [16, 32, 32];
     let strided = NetworkSizes { z_strides: [2; 4], slices: Some(2), window_zyx, ..sizes() };
     let (z_strides, z_down_kernels) = ([1, 2, 2, 2], [3, 2, 2, 2]);
-    let isotropic =
-        NetworkSizes { z_kernels: [3; 5], z_strides, z_down_kernels, window_zyx, ..sizes() };
+    let isotropic = NetworkSizes { kernels: [[3; 3]; 5], z_strides, z_down_kernels, window_zyx, ..sizes() };
     for network in [sizes(), strided, isotropic] {
         for check in network.checks() {
             for dtype in [FloatDType::F32, FloatDType::F16, FloatDType::BF16] {

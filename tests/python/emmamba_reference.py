@@ -326,7 +326,7 @@ class EMmamba(nn.Module):
         f0, f1, f2, f3 = config["features"]
         hidden = config["hidden"]
         strides, kernels, _ = along_z(config)
-        kernels = [(kernel, config["kernel"]) for kernel in kernels]
+        kernels = [(k, config["kernel"] if k == 1 else min(config["kernel"], 3)) for k in kernels]
         self.vit = MambaEncoder(config)
         self.encoder1 = EncoderBlock(config["in_channels"], f0, kernels[0])
         self.encoder2 = EncoderBlock(f0, f1, kernels[1])

@@ -45,7 +45,7 @@ CASES = {
     "micro_planned": {
         "architecture": {
             **MICRO,
-            **{"features": [4, 6, 8, 8], "hidden": 10, "depths": [1, 2, 1, 2], "kernel": 3},
+            **{"features": [4, 6, 8, 8], "hidden": 10, "depths": [1, 2, 1, 2], "kernel": 5},
             **{"z_stride": 1, "nslices": None, "residual": True},
             # of voxels of 8 x 4 x 4 nm: all that a plan can say, the first level unlike the others
             "z_plan": {"strides": [1, 1, 2, 2], "kernels": [1, 3, 3, 3, 3]},

@@ -103,7 +103,7 @@ pub enum ConfigError {
 pub struct ZPlan {
     /// Down-sampling along z by each stage: 1 or 2, and 1 in the first.
     pub strides: [usize; 4],
-    /// k_z of the (k_z, k, k) convolutions at full resolution, /2, /4, /8 and /16; odd.
+    /// k_z of the blocks' convolutions at full resolution, /2, /4, /8 and /16; odd.
     pub kernels: [usize; 5],
 }
 
@@ -142,7 +142,7 @@ pub struct EmMambaConfig {
     pub hidden: usize,
     /// Mamba layers per stage.
     pub depths: [usize; 4],
-    /// k of the (1, k, k) convolutions of the encoder and decoder blocks; odd.
+    /// k of the (1, k, k) convolutions of the encoder and decoder blocks; odd. See [`Self::block_kernels`] for others.
     pub kernel: usize,
     /// Down-sampling along z per stage: 1 keeps every slice, 2 is the published network.
     pub z_stride: usize,
@@ -215,16 +215,18 @@ impl EmMambaConfig {
         self.z_plan.map_or([self.z_stride; 4], |plan| plan.strides)
     }
 
-    /// k_z of the blocks at full resolution, /2, /4, /8 and /16.
-    pub fn z_kernels(&self) -> [usize; 5] {
-        self.z_plan.map_or([1; 5], |plan| plan.kernels)
+    /// Kernels (z, y, x) of the blocks at full resolution, /2, /4, /8 and /16. One that convolves over z has no more than
+    /// three taps in the plane: 27 voxels, where (1, 5, 5) has 25.
+    pub fn block_kernels(&self) -> [[usize; 3]; 5] {
+        let in_plane = |z: usize| if z == 1 { self.kernel } else { self.kernel.min(3) };
+        self.z_plan.map_or([1; 5], |plan| plan.kernels).map(|z| [z, in_plane(z), in_plane(z)])
     }
 
     /// k_z of the down-sampling convolutions: the stem's, then those whose kernel is their stride. The published network
     /// leaves slices out instead.
     pub fn z_down_kernels(&self) -> [usize; 4] {
-        let (strides, kernels) = (self.z_strides(), self.z_kernels());
-        std::array::from_fn(|stage| match (stage, kernels[stage]) {
+        let (strides, kernels) = (self.z_strides(), self.block_kernels());
+        std::array::from_fn(|stage| match (stage, kernels[stage][0]) {
             (_, 1) => 1,
             (0, kernel) => kernel,
             _ => strides[stage],
@@ -249,9 +251,9 @@ impl EmMambaConfig {
     /// Number of trainable values, counted from the configuration alone.
     pub fn parameter_count(&self) -> usize {
         let f = self.features;
-        let (strides, kernels, down) = (self.z_strides(), self.z_kernels(), self.z_down_kernels());
+        let (strides, kernels, down) = (self.z_strides(), self.block_kernels(), self.z_down_kernels());
         let res = |level: usize, cin: usize, cout: usize| {
-            let taps = kernels[level] * self.kernel * self.kernel;
+            let taps: usize = kernels[level].iter().product();
             cin * cout * taps + cout * cout * taps + if cin == cout { 0 } else { cin * cout }
         };
         let mamba = |c: usize| {

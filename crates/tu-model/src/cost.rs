@@ -5,7 +5,7 @@
 //! which are bound by memory, count 0. At V voxels of a stage, per voxel:
 //!
 //! ```text
-//! residual block a → b      k_z k²(ab + b²) + ab where a ≠ b      transposed convolution a → b    ab
+//! residual block a → b      k_z k_y k_x(ab + b²) + ab, a ≠ b      transposed convolution a → b    ab
 //! gated spatial conv c      2·27c² + 2c²                          channel MLP c                   4c²
 //! Mamba layer c, E = expand·c, rank R:  3cE + 3·(E·d_conv + E(R + 2N) + RE)   and three scans of E channels, N states
 //! ```
@@ -39,7 +39,7 @@ impl ForwardCost {
             z.div_ceil(z_stride as u64) * y.div_ceil(1 << level) * x.div_ceil(1 << level)
         };
         let widths: Vec<u64> = config.features.iter().chain([&config.hidden]).map(|&w| w as u64).collect();
-        let kernels = config.z_kernels().map(|kz| (kz * config.kernel * config.kernel) as u64);
+        let kernels = config.block_kernels().map(|kernel| kernel.iter().product::<usize>() as u64);
         let down = config.z_down_kernels().map(|kz| kz as u64);
         let block = |level: u32, from: u64, to: u64| {
             kernels[level as usize] * (from * to + to * to) + if from == to { 0 } else { from * to }

@@ -106,7 +106,7 @@ impl EmMamba {
     pub fn new(config: &EmMambaConfig, init: &mut Initialiser) -> Self {
         let ([f0, f1, f2, f3], h) = (config.features, config.hidden);
         let sz = config.z_strides();
-        let k = config.z_kernels().map(|kz| [kz, config.kernel, config.kernel]);
+        let k = config.block_kernels();
         Self {
             vit: MambaEncoder::new(config, init),
             encoder1: ResBlock::new(config.in_channels, f0, k[0], init),

@@ -12,7 +12,7 @@ use crate::config::EmMambaConfig;
 pub fn published_shapes(config: &EmMambaConfig) -> Vec<(String, Vec<usize>)> {
     let (f, h) = (config.features, config.hidden);
     let (strides, down) = (config.z_strides(), config.z_down_kernels());
-    let kernels = config.z_kernels().map(|kz| [kz, config.kernel, config.kernel]);
+    let kernels = config.block_kernels();
     let mut list = Shapes(Vec::new());
     for i in 0..4 {
         let (step, before, kernel) = if i == 0 { (0, config.in_channels, 7) } else { (1, f[i - 1], 2) };

@@ -19,10 +19,8 @@ pub struct NetworkSizes {
     pub out_channels: usize,
     /// Widths of the four stages and of the bottleneck below them.
     pub widths: [usize; 5],
-    /// k of the (k_z, k, k) convolutions.
-    pub kernel: usize,
-    /// k_z of them at each level.
-    pub z_kernels: [usize; 5],
+    /// Kernels (z, y, x) of each level's blocks.
+    pub kernels: [[usize; 3]; 5],
     /// Down-sampling along z from each level to the next, 1 or 2.
     pub z_strides: [usize; 4],
     /// k_z of the convolutions that do it: the stem's, and those of patches.
@@ -46,7 +44,11 @@ impl NetworkSizes {
     pub fn checks(&self) -> Vec<Check> {
         let mut list = List(Vec::new());
         // the stem, whose channels are the halves of rows and columns
-        list.add(convolution(self.conv(1, [4 * self.in_channels, self.widths[0]], [self.z_down_kernels[0], 5, 5])));
+        list.add(convolution(self.conv(
+            1,
+            [4 * self.in_channels, self.widths[0]],
+            [self.z_down_kernels[0], 5, 5],
+        )));
         self.block(&mut list, 0, self.in_channels, self.widths[0]);
         for level in 0..4 {
             // up from the level below, and its block
@@ -82,7 +84,7 @@ impl NetworkSizes {
 
     /// Two convolutions and their normalisations, and the shortcut.
     fn block(&self, list: &mut List, level: usize, input: usize, output: usize) {
-        let kernel = [self.z_kernels[level], self.kernel, self.kernel];
+        let kernel = self.kernels[level];
         list.add(convolution(self.conv(level, [input, output], kernel)));
         list.add(convolution(self.conv(level, [output, output], kernel)));
         if input != output {
@@ -153,8 +155,7 @@ mod tests {
             in_channels: 1,
             out_channels: 3,
             widths: [8, 16, 32, 64, 128],
-            kernel: 5,
-            z_kernels: [1; 5],
+            kernels: [[1, 5, 5]; 5],
             z_strides: [1; 4],
             z_down_kernels: [1; 4],
             slices: None,

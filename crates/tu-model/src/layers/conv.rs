@@ -97,14 +97,10 @@ impl Conv {
         let padded = self.padding_zyx == [kz / 2, ky / 2, kx / 2];
         match ([kz, ky, kx], [sy, sx]) {
             ([1, 1, 1], [1, 1]) => Form::Product,
-            (_, stride)
-                if (kz == 1 || kz == sz) && stride == [ky, kx] && self.padding_zyx == [0; 3] =>
-            {
+            (_, stride) if (kz == 1 || kz == sz) && stride == [ky, kx] && self.padding_zyx == [0; 3] => {
                 Form::Patches
             }
-            (kernel, stride)
-                if padded && kernel.iter().all(|k| k % 2 == 1) && (kz == 1 || sz == 1) =>
-            {
+            (kernel, stride) if padded && kernel.iter().all(|k| k % 2 == 1) && (kz == 1 || sz == 1) => {
                 match stride {
                     [1, 1] => Form::SameSize,
                     [2, 2] => Form::Halving,
@@ -170,10 +166,13 @@ impl Conv {
         let [b, c, d, h, w] = x.dims();
         let [_, _, kz, ky, kx] = self.weight.dims();
         let (d, h, w) = (d / kz, h / ky, w / kx);
-        let gathered = x
-            .reshape([b * c, d, kz, h, ky, w, kx])
-            .permute([0, 2, 4, 6, 1, 3, 5])
-            .reshape([b, c * kz * ky * kx, d, h, w]);
+        let gathered = x.reshape([b * c, d, kz, h, ky, w, kx]).permute([0, 2, 4, 6, 1, 3, 5]).reshape([
+            b,
+            c * kz * ky * kx,
+            d,
+            h,
+            w,
+        ]);
         self.product(gathered, bias)
     }
 }

@@ -1,7 +1,7 @@
 //! What a model file says about itself, and what a host needs to run it as it was trained.
 
 use serde::{Deserialize, Serialize};
-use tu_segment::{FragmentMethod, Scoring};
+use tu_segment::{EdgeStatistic, FragmentMethod, Scoring};
 
 use crate::config::EmMambaConfig;
 use crate::intensity::IntensityRule;
@@ -35,7 +35,7 @@ pub struct ModelMetadata {
     pub offsets_zyx: Vec<[i64; 3]>,
     /// Fragment method found best on validation data.
     pub fragment_method: FragmentMethod,
-    /// Edge statistic for agglomeration.
+    /// How edges are scored in agglomeration: a statistic, and what sizes add.
     pub scoring: Scoring,
     /// Agglomeration threshold found best on validation data.
     pub threshold: f32,
@@ -80,7 +80,7 @@ impl ModelMetadata {
             channels: ["affinity_z", "affinity_y", "affinity_x"].map(str::to_owned).to_vec(),
             offsets_zyx: vec![[-1, 0, 0], [0, -1, 0], [0, 0, -1]],
             fragment_method: FragmentMethod::Seeded(Default::default()),
-            scoring: Scoring::Mean,
+            scoring: EdgeStatistic::Mean.into(),
             threshold: 0.5,
             provenance: Provenance::default(),
             licence: String::new(),

@@ -57,12 +57,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for tile in &tiles {
             graph.insert(tile);
         }
-        let (ids, edges) = (graph.fragment_ids(), graph.edges());
-        watch.stop(&format!("{name}: graph, {} fragments, {} edges", ids.len(), edges.len()), voxels);
+        let (fragments, edges) = (graph.fragments(), graph.edges());
+        watch.stop(&format!("{name}: graph, {} fragments, {} edges", fragments.len(), edges.len()), voxels);
 
-        for scoring in [Scoring::Quantile(50), Scoring::Mean, Scoring::Max] {
+        for scoring in ["quantile:50", "mean", "max", "mean,size:0.06"] {
+            let scoring: Scoring = scoring.parse()?;
             let watch = Watch::start();
-            let result = agglomerate(&ids, &edges, scoring, 0.5);
+            let result = agglomerate(&fragments, &edges, scoring, 0.5);
             watch.stop(&format!("{name}: agglomerate {scoring}, {} segments", result.segments()), voxels);
         }
 

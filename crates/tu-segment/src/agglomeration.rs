@@ -1,15 +1,18 @@
 //! Agglomeration: joining fragments along the region graph, edge by edge, the most certain first.
 //!
 //! The algorithm is waterz's iterative region merging with a queue of 256 bins (Funke et al. 2019,
-//! <https://doi.org/10.1109/TPAMI.2018.2835450>), with equal results:
+//! <https://doi.org/10.1109/TPAMI.2018.2835450>), with equal results unless sizes count:
 //!
-//! 1. Every edge gets a score, 1 − a statistic of its affinities, and waits in the bin `⌊256 score⌋` of the queue,
-//!    first in, first out, edges numbered by (smaller id, larger id).
-//! 2. The head of the lowest bin is taken. If its score reaches the threshold, all is done. A deleted edge is
-//!    dropped; a stale one is scored again and queued again; otherwise its two segments become one.
+//! 1. Every edge gets a score, 1 − a statistic of its affinities, plus what the sizes of its segments add to it
+//!    ([`SizeWeight`]), and waits in the bin `⌊256 score⌋` of the queue, first in, first out, edges numbered by
+//!    (smaller id, larger id). Scores below 0 wait in the first bin, scores from 1 on in the last.
+//! 2. The head of the lowest bin is looked at. Its segments may have grown: if that has raised its score into a higher bin, it
+//!    is queued again there. If its score reaches the threshold, all is done. Otherwise it is taken, and its two segments
+//!    become one. A deleted edge counts with the score it was queued with, and is dropped in place of joining; so does
+//!    a stale one, which is scored again and queued again.
 //! 3. When segments `u < v` join, each other edge of `v` moves to `u`. If `u` already has an edge to the same
-//!    neighbour, the one with the larger score is deleted and its affinities go to the other, which becomes stale
-//!    if they changed its statistic. If the scores are equal the edge of `v` survives.
+//!    neighbour, the one whose statistic has the larger score is deleted and its affinities go to the other, which becomes
+//!    stale if they changed its statistic. If these scores are equal the edge of `v` survives.
 //!
 //! A segment is named by its smallest fragment id. A result depends on the graph alone; it follows that a higher threshold
 //! continues where a lower one stopped, so that many thresholds cost no more than the highest ([`agglomerate_at_each`]).
@@ -19,11 +22,15 @@
 
 mod merging;
 mod scoring;
+mod size_weight;
 mod statistic;
 
-pub use scoring::{Scoring, ScoringError};
+use std::cmp::Reverse;
 
-use crate::graph::Edge;
+pub use scoring::{EdgeStatistic, Scoring, ScoringError};
+pub use size_weight::SizeWeight;
+
+use crate::graph::{Edge, Fragment};
 use statistic::{MaxStatistic, MeanStatistic, QuantileStatistic};
 
 /// Segments: sets of fragments.
@@ -60,17 +67,23 @@ impl Agglomeration {
     }
 }
 
-/// Joins fragments while the score (1 − affinity statistic) of the best edge is below `threshold`.
+/// Joins fragments while the score of the best edge is below `threshold`; see [`Scoring`].
 ///
-/// `fragment_ids` and `edges` may come in any order; ids that occur in edges alone are added, edges of the same two
-/// fragments are taken together, edges to id 0 or to itself are ignored. A threshold that is not a number joins
-/// nothing.
+/// `fragments` and `edges` may come in any order. Fragments that occur in edges alone are added and count as one voxel, as
+/// do those of no voxel. A fragment that is listed more than once is one fragment, of the largest of the numbers of voxels
+/// that are given. Edges of the same two fragments are taken together, edges to id 0 or to itself are ignored.
+/// A segment has the voxels of all its fragments. A threshold that is not a number joins nothing.
 ///
 /// # Panics
 /// If there are 2³² or more fragments or edges.
-pub fn agglomerate(fragment_ids: &[u64], edges: &[Edge], scoring: Scoring, threshold: f32) -> Agglomeration {
+pub fn agglomerate(
+    fragments: &[Fragment],
+    edges: &[Edge],
+    scoring: Scoring,
+    threshold: f32,
+) -> Agglomeration {
     let mut result = Agglomeration { fragment_ids: Vec::new(), roots: Vec::new() };
-    agglomerate_at_each(fragment_ids, edges, scoring, &[threshold], |_, found| result = found);
+    agglomerate_at_each(fragments, edges, scoring, &[threshold], |_, found| result = found);
     result
 }
 
@@ -80,18 +93,14 @@ pub fn agglomerate(fragment_ids: &[u64], edges: &[Edge], scoring: Scoring, thres
 /// # Panics
 /// If there are 2³² or more fragments or edges.
 pub fn agglomerate_at_each(
-    fragment_ids: &[u64],
+    fragments: &[Fragment],
     edges: &[Edge],
     scoring: Scoring,
     thresholds: &[f32],
     mut found: impl FnMut(usize, Agglomeration),
 ) {
     let edges = normalised(edges);
-    let mut ids = fragment_ids.to_vec();
-    ids.extend(edges.iter().flat_map(|edge| [edge.a, edge.b]));
-    ids.retain(|&id| id != 0);
-    ids.sort_unstable();
-    ids.dedup();
+    let (ids, sizes) = nodes(fragments, &edges);
     assert!(
         ids.len() < u32::MAX as usize && edges.len() < u32::MAX as usize,
         "the region graph is too large"
@@ -112,14 +121,36 @@ pub fn agglomerate_at_each(
         }
         found(position, Agglomeration { fragment_ids: ids.clone(), roots });
     };
-    let nodes = ids.len();
-    match scoring {
-        Scoring::Quantile(percent) => {
-            merging::merge(nodes, endpoints, QuantileStatistic::new(&edges, percent), &ascending, found);
+    let graph = merging::Graph { sizes, endpoints, size_weight: scoring.size_weight };
+    match scoring.statistic {
+        EdgeStatistic::Quantile(percent) => {
+            merging::merge(graph, QuantileStatistic::new(&edges, percent), &ascending, found);
         }
-        Scoring::Mean => merging::merge(nodes, endpoints, MeanStatistic::new(&edges), &ascending, found),
-        Scoring::Max => merging::merge(nodes, endpoints, MaxStatistic::new(&edges), &ascending, found),
+        EdgeStatistic::Mean => merging::merge(graph, MeanStatistic::new(&edges), &ascending, found),
+        EdgeStatistic::Max => merging::merge(graph, MaxStatistic::new(&edges), &ascending, found),
     }
+}
+
+/// The ids of all fragments, those that occur in edges alone too, ascending, and their voxels.
+fn nodes(fragments: &[Fragment], edges: &[Edge]) -> (Vec<u64>, Vec<u64>) {
+    let tidy = |nodes: &mut Vec<Fragment>| {
+        nodes.sort_unstable_by_key(|node| (node.id, Reverse(node.voxels)));
+        nodes.dedup_by_key(|node| node.id);
+    };
+    let mut nodes: Vec<Fragment> = fragments.iter().copied().filter(|node| node.id != 0).collect();
+    tidy(&mut nodes);
+    let is_missing = |id: &u64| nodes.binary_search_by_key(id, |node| node.id).is_err();
+    let missing: Vec<Fragment> = edges
+        .iter()
+        .flat_map(|edge| [edge.a, edge.b])
+        .filter(is_missing)
+        .map(|id| Fragment { id, voxels: 1 })
+        .collect();
+    if !missing.is_empty() {
+        nodes.extend(missing);
+        tidy(&mut nodes);
+    }
+    nodes.into_iter().map(|node| (node.id, node.voxels)).unzip()
 }
 
 /// Edges with `0 < a < b`, ascending, one per pair.

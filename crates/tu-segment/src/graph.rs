@@ -1,22 +1,25 @@
 //! The region graph of a whole volume, grown tile by tile.
 //!
-//! Nodes are fragments, edges are contacts. A tile contributes the contacts between its own fragments; two tiles
-//! that share a face contribute the contacts across it, taken from the affinities of the tile with the higher
-//! index along that axis, whose first plane holds them. No contribution overlaps another, so the graph is the
-//! union over the tiles that are in, whatever the order in which they came or went.
+//! Nodes are fragments with their voxels, edges are contacts. A tile contributes the contacts between its own
+//! fragments; two tiles that share a face contribute the contacts across it, taken from the affinities of the tile
+//! with the higher index along that axis, whose first plane holds them. No contribution overlaps another, so the
+//! graph is the union over the tiles that are in, whatever the order in which they came or went.
 //!
 //! A tile can be written to bytes and read back ([`RegionGraph::tile_to_bytes`]), so that work can be resumed.
 
 mod bytes;
 mod contacts;
+mod fragment;
 mod record;
 
 use std::collections::BTreeMap;
 
 pub use bytes::BytesError;
 pub use contacts::{Contact, Edge, contacts_of_volume};
+pub use fragment::Fragment;
 
 pub(crate) use contacts::contacts_of_block;
+pub(crate) use fragment::voxels_by_number;
 pub(crate) use record::{TileRecord, plane};
 
 use crate::agglomeration::{Agglomeration, Scoring, agglomerate};
@@ -74,12 +77,11 @@ impl RegionGraph {
         self.tiles.keys().copied()
     }
 
-    /// Ids of all fragments, ascending.
-    pub fn fragment_ids(&self) -> Vec<u64> {
-        let mut ids: Vec<u64> =
-            self.tiles.values().flat_map(|tile| tile.fragment_ids.iter().copied()).collect();
-        ids.sort_unstable();
-        ids
+    /// All fragments, ascending by id.
+    pub fn fragments(&self) -> Vec<Fragment> {
+        let mut fragments: Vec<Fragment> = self.tiles.values().flat_map(TileRecord::fragments).collect();
+        fragments.sort_unstable_by_key(|fragment| fragment.id);
+        fragments
     }
 
     /// All contacts, ascending by (a, b).
@@ -93,7 +95,7 @@ impl RegionGraph {
 
     /// Segments of the fragments that are in, see [`agglomerate`](crate::agglomerate).
     pub fn agglomerate(&self, scoring: Scoring, threshold: f32) -> Agglomeration {
-        agglomerate(&self.fragment_ids(), &self.edges(), scoring, threshold)
+        agglomerate(&self.fragments(), &self.edges(), scoring, threshold)
     }
 
     /// A tile of the graph as bytes; `None` if it is not in. Equal tiles give equal bytes.

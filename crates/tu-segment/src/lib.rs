@@ -24,11 +24,13 @@ mod tile_fragments;
 mod window;
 
 pub use affinity::{AffinityView, MAX_VOXELS, ShapeError, affinity_of_bin, quantise_affinity};
-pub use agglomeration::{Agglomeration, Scoring, ScoringError, agglomerate, agglomerate_at_each};
+pub use agglomeration::{
+    Agglomeration, EdgeStatistic, Scoring, ScoringError, SizeWeight, agglomerate, agglomerate_at_each,
+};
 pub use fragments::{
     AffinityWatershed, FragmentMethod, FragmentMethodError, SeededWatershed, SliceWatershed, fragments,
 };
-pub use graph::{BytesError, Contact, Edge, RegionGraph, contacts_of_volume};
+pub use graph::{BytesError, Contact, Edge, Fragment, RegionGraph, contacts_of_volume};
 pub use labels::{affinities_of_labels, widen_borders};
 pub use metrics::{Contingency, Scores};
 pub use tile::{GridError, Tile, TileGrid};

@@ -8,7 +8,7 @@
 
 use crate::affinity::AffinityView;
 use crate::fragments::{FragmentMethod, fragments};
-use crate::graph::{TileRecord, contacts_of_block, plane};
+use crate::graph::{TileRecord, contacts_of_block, plane, voxels_by_number};
 use crate::hash::IntMap;
 use crate::tile::{GridError, Tile, TileGrid};
 use crate::window::crop;
@@ -131,6 +131,7 @@ impl TileFragments {
             low_affinities: std::array::from_fn(|axis| {
                 if has_lower[axis] { plane(aff.channel(axis), tile.shape_zyx, axis, 0) } else { Vec::new() }
             }),
+            fragment_voxels: voxels_by_number(&numbers, fragment_ids.len()),
             fragment_ids,
         };
         let id_of_number = |&number: &u32| match number.checked_sub(1) {

@@ -63,11 +63,11 @@ fn agglomeration_equals_that_of_waterz_id_by_id() {
     for (i, case) in fixtures.cases.iter().enumerate() {
         let bins = case.bins();
         let aff = AffinityView::new(&bins, case.shape_zyx).unwrap();
-        let (ids, edges) = contacts_of_volume(&case.fragments, &aff);
+        let (nodes, edges) = contacts_of_volume(&case.fragments, &aff);
         for (scoring, expected) in &case.segments {
             for (threshold, expected) in fixtures.thresholds.iter().zip(expected) {
-                let result = agglomerate(&ids, &edges, scoring.parse().unwrap(), *threshold);
-                let ours: Vec<u64> = ids.iter().map(|&id| result.root(id)).collect();
+                let result = agglomerate(&nodes, &edges, scoring.parse().unwrap(), *threshold);
+                let ours: Vec<u64> = nodes.iter().map(|node| result.root(node.id)).collect();
                 assert_eq!(ours, *expected, "case {i}, {scoring}, threshold {threshold}");
                 compared += 1;
             }

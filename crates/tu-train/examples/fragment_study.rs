@@ -12,7 +12,9 @@
 #![allow(clippy::print_stdout, reason = "a study prints its table")]
 
 use rayon::prelude::*;
-use tu_segment::{FragmentMethod, Scoring, SeededWatershed, crop, pad_reflect, quantise_affinity};
+use tu_segment::{
+    EdgeStatistic, FragmentMethod, Scoring, SeededWatershed, crop, pad_reflect, quantise_affinity,
+};
 use tu_train::calibration::{CalibrationRow, grid_shifts, summarise};
 use tu_train::finetune::{LabelledRegion, PostProcessing, ValidationResult};
 use tu_train::roi::RoiSpec;
@@ -94,7 +96,8 @@ fn sample(
         channels.flat_map(|channel| pad_reflect(channel, region.shape_zyx, shift_zyx, shape)).collect();
     let thresholds: Vec<f32> = (6..18).map(|step| step as f32 * 0.05).collect();
     let methods = SMOOTHING.map(seeded);
-    let settings = PostProcessing { methods: &methods, scorings: &[Scoring::Mean], thresholds: &thresholds };
+    let scorings = [Scoring::from(EdgeStatistic::Mean)];
+    let settings = PostProcessing { methods: &methods, scorings: &scorings, thresholds: &thresholds };
     region.score(&tiles, &settings, &Silent, |tile| {
         Ok(crop(&bins, 3, shape, tile.read_origin_zyx.map(|n| n as usize), tile.read_shape_zyx))
     })

@@ -144,14 +144,14 @@ fn rows_of(samples: &[&Vec<ValidationResult>]) -> Vec<CalibrationRow> {
 
 #[cfg(test)]
 mod tests {
-    use tu_segment::Scores;
+    use tu_segment::{EdgeStatistic, Scores};
 
     use super::*;
 
     fn sample(curve: &[f64]) -> Vec<ValidationResult> {
         let result = |(i, voi): (usize, &f64)| ValidationResult {
             fragment_method: FragmentMethod::default(),
-            scoring: Scoring::Mean,
+            scoring: EdgeStatistic::Mean.into(),
             threshold: i as f32 / 10.0,
             scores: Scores {
                 voi_split: *voi,

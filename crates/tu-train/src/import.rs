@@ -24,7 +24,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use sha2::{Digest, Sha256};
 use tu_model::{EmMambaConfig, ModelMetadata, StoredFloat, save_tensors};
-use tu_segment::{FragmentMethod, Scoring};
+use tu_segment::{EdgeStatistic, FragmentMethod};
 
 pub use error::ImportError;
 pub use report::{CheckpointKind, ImportReport, LoneTensor, Mismatch};
@@ -189,7 +189,7 @@ fn metadata(report: &ImportReport, origin: &Origin, sha256: &str) -> ModelMetada
         }
     }
     metadata.fragment_method = FragmentMethod::Slice(Default::default());
-    metadata.scoring = Scoring::Quantile(50);
+    metadata.scoring = EdgeStatistic::Quantile(50).into();
     metadata.threshold = 0.5;
     metadata.licence.clone_from(&origin.licence);
     metadata.provenance.objective =

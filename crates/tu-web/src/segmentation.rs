@@ -101,7 +101,7 @@ impl Segmentation {
         Ok(self.graph.remove(triple_u32(index_zyx)?.map(u64::from)))
     }
 
-    /// Agglomerates the tiles that are in: merges while 1 − affinity statistic is below `threshold`.  Returns
+    /// Agglomerates the tiles that are in: merges while the score of the best edge is below `threshold`.  Returns
     /// flat pairs (fragment, root) for every fragment that is not its own root; a root is the smallest id of
     /// its segment.
     pub fn equivalences(&self, threshold: f64) -> BigUint64Array {

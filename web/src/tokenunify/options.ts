@@ -26,7 +26,7 @@ export type FragmentPair = readonly [a: bigint, b: bigint];
 export interface TokenUnifyOptions {
   /** Model id of the manifest, or a model or manifest URL; undefined: default. */
   readonly model: string | undefined;
-  /** Merge while 1 − affinity is below this; undefined: the model's own. */
+  /** Merge while the score is below this; undefined: the model's own. */
   readonly threshold: number | undefined;
   /** Tiles in work at the same time. */
   readonly concurrency: number;

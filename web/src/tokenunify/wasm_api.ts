@@ -55,8 +55,9 @@ export interface ModelInfo {
   readonly halo_zyx: readonly [number, number, number];
   readonly voxel_nm_zyx: readonly [number, number, number];
   readonly fragment_method: object;
+  /** `quantile:Q`, `mean` or `max`, with a size weight as in `mean,size:0.06`. */
   readonly scoring: string;
-  /** Merge while 1 − affinity statistic is below this. */
+  /** Merge while the score is below this. */
   readonly threshold: number;
 }
 

@@ -3,25 +3,34 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 
+use super::size_weight::SizeWeight;
 use super::statistic::Statistic;
 use crate::hash::IntMap;
 
 /// Number of bins of the queue.
 const BINS: usize = 256;
 
-/// Joins nodes `0..nodes` along edges. Whenever the best score has reached the next of `thresholds` (positions and numbers,
-/// ascending), `found` gets its position and every node's parent: a smaller node it was joined to, or itself.
+/// What is merged: nodes, edges between them, and what the size of nodes counts for.
+pub(super) struct Graph {
+    /// Voxels of every node.
+    pub(super) sizes: Vec<u64>,
+    /// The nodes at both ends of every edge.
+    pub(super) endpoints: Vec<[u32; 2]>,
+    pub(super) size_weight: SizeWeight,
+}
+
+/// Joins the nodes of a graph along its edges. Whenever the best score has reached the next of `thresholds` (positions and
+/// numbers, ascending), `found` gets its position and every node's parent: a smaller node it was joined to, or itself.
 pub(super) fn merge<S: Statistic>(
-    nodes: usize,
-    endpoints: Vec<[u32; 2]>,
+    graph: Graph,
     statistic: S,
     thresholds: &[(usize, f32)],
     mut found: impl FnMut(usize, &[u32]),
 ) {
     let Some(&(_, highest)) = thresholds.last() else { return };
-    let mut merging = Merging::new(nodes, endpoints, statistic, highest);
+    let mut merging = Merging::new(graph, statistic, highest);
     for &(position, threshold) in thresholds {
-        while let Some(edge) = merging.queue.pop_below(threshold, &merging.links) {
+        while let Some(edge) = merging.take_below(threshold) {
             match merging.links[edge as usize].state {
                 State::Deleted => {}
                 State::Stale => {
@@ -55,15 +64,20 @@ impl BinQueue {
         }
     }
 
-    /// Takes the head of the lowest bin if its score is below the threshold.
-    fn pop_below(&mut self, threshold: f32, links: &[Link]) -> Option<u32> {
+    /// The head of the lowest bin that is not empty.
+    fn head(&mut self) -> Option<u32> {
         loop {
-            let queue = self.bins.get_mut(self.lowest)?;
-            match queue.front() {
+            match self.bins.get(self.lowest)?.front() {
+                Some(&edge) => return Some(edge),
                 None => self.lowest += 1,
-                Some(&edge) if links[edge as usize].score < threshold => return queue.pop_front(),
-                Some(_) => return None,
             }
+        }
+    }
+
+    /// Takes what [`Self::head`] has given.
+    fn take_head(&mut self) {
+        if let Some(queue) = self.bins.get_mut(self.lowest) {
+            queue.pop_front();
         }
     }
 }
@@ -85,12 +99,18 @@ enum State {
 struct Link {
     /// The slots at both ends, in any order.
     slots: [u32; 2],
+    /// That of its statistic, without sizes: it decides which of two edges survives.
     score: f32,
+    /// Its score with sizes, when it was queued or last looked at: it decides bin and threshold.
+    sized_score: f32,
     state: State,
 }
 
 struct Merging<S> {
     statistic: S,
+    size_weight: SizeWeight,
+    /// Voxels of the segment at each slot that is in use.
+    sizes: Vec<u64>,
     links: Vec<Link>,
     queue: BinQueue,
     /// Edges at each slot; deleted ones may linger.
@@ -110,7 +130,9 @@ fn key(slot: u32, other: u32) -> u64 {
 }
 
 impl<S: Statistic> Merging<S> {
-    fn new(nodes: usize, endpoints: Vec<[u32; 2]>, statistic: S, threshold: f32) -> Self {
+    fn new(graph: Graph, statistic: S, threshold: f32) -> Self {
+        let Graph { sizes, endpoints, size_weight } = graph;
+        let nodes = sizes.len();
         let mut degrees = vec![0usize; nodes];
         for &[u, v] in &endpoints {
             degrees[u as usize] += 1;
@@ -125,10 +147,12 @@ impl<S: Statistic> Merging<S> {
         }
         let mut merging = Self {
             statistic,
+            size_weight,
+            sizes,
             live: endpoints.len(),
             links: endpoints
                 .into_iter()
-                .map(|slots| Link { slots, score: 0.0, state: State::Live })
+                .map(|slots| Link { slots, score: 0.0, sized_score: 0.0, state: State::Live })
                 .collect(),
             queue: BinQueue::new(threshold),
             incident,
@@ -142,10 +166,45 @@ impl<S: Statistic> Merging<S> {
         merging
     }
 
+    /// Takes the head of the lowest bin if its score is below the threshold.
+    ///
+    /// Sizes change with every join, and with them the scores of all edges of the joined segment; only the head's is brought
+    /// up to date. That is exact up to the order within a bin: segments only grow, so the score of an edge that is not
+    /// stale has grown, if anything, since it was queued, and no such edge waits in a bin above that of its score. If
+    /// the head of the lowest bin is still where it belongs, no other belongs lower. If it is not, it moves to the end
+    /// of a higher bin, so that this ends. For stale edges that holds no more than it does without sizes: they are scored when
+    /// they come up.
+    fn take_below(&mut self, threshold: f32) -> Option<u32> {
+        loop {
+            let edge = self.queue.head()?;
+            if self.size_weight != SizeWeight::NONE && self.links[edge as usize].state == State::Live {
+                let score = self.score_with_sizes(edge);
+                if bin_of(score) > self.queue.lowest {
+                    self.queue.take_head();
+                    self.queue.push(edge, score);
+                    continue;
+                }
+            }
+            if self.links[edge as usize].sized_score < threshold {
+                self.queue.take_head();
+                return Some(edge);
+            }
+            return None;
+        }
+    }
+
     fn rescore(&mut self, edge: u32) {
-        let score = self.statistic.score(edge);
-        self.links[edge as usize].score = score;
+        self.links[edge as usize].score = self.statistic.score(edge);
+        let score = self.score_with_sizes(edge);
         self.queue.push(edge, score);
+    }
+
+    /// Brings what sizes add to the score of an edge up to date.
+    fn score_with_sizes(&mut self, edge: u32) -> f32 {
+        let link = &mut self.links[edge as usize];
+        let [u, v] = link.slots.map(|slot| self.sizes[slot as usize]);
+        link.sized_score = self.size_weight.score(link.score, u.min(v));
+        link.sized_score
     }
 
     fn delete(&mut self, edge: u32) {
@@ -164,6 +223,7 @@ impl<S: Statistic> Merging<S> {
             if self.incident[p as usize].len() >= self.incident[q as usize].len() { (p, q) } else { (q, p) };
         let moved_is_absorbed = self.node_at[moved as usize] == absorbed;
         self.node_at[kept as usize] = root;
+        self.sizes[kept as usize] = self.sizes[p as usize].saturating_add(self.sizes[q as usize]);
         self.delete(edge);
         for candidate in std::mem::take(&mut self.incident[moved as usize]) {
             let link = &mut self.links[candidate as usize];

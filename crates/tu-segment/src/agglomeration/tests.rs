@@ -1,13 +1,27 @@
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
-
+use super::EdgeStatistic::{Max, Mean, Quantile};
 use super::*;
-use crate::affinity::{AffinityView, affinity_of_bin, quantise_affinity};
+use crate::affinity::{AffinityView, quantise_affinity};
 use crate::graph::{Contact, contacts_of_volume};
 
+mod description;
+
+/// `statistic` with a size weight in thousandths.
+fn sized(statistic: EdgeStatistic, thousandths: u16) -> Scoring {
+    Scoring { statistic, size_weight: SizeWeight::from_thousandths(thousandths).unwrap() }
+}
+
+fn fragment(id: u64, voxels: u64) -> Fragment {
+    Fragment { id, voxels }
+}
+
+/// An edge of one affinity whose score is about this.
+fn edge_of_score(a: u64, b: u64, score: f32) -> Edge {
+    let bin = quantise_affinity(1.0 - score);
+    Edge { a, b, contact: Contact { max: bin, sum: bin.into(), count: 1 } }
+}
+
 /// The reference example: two rows of four voxels, four fragments.
-fn reference_graph() -> (Vec<u64>, Vec<Edge>) {
+fn reference_graph() -> (Vec<Fragment>, Vec<Edge>) {
     let bins = |affinities: [f32; 8]| affinities.map(quantise_affinity);
     let a_z = [0; 8];
     let a_y = bins([0.0, 0.0, 0.0, 0.0, 0.90, 0.20, 0.45, 0.55]);
@@ -18,9 +32,9 @@ fn reference_graph() -> (Vec<u64>, Vec<Edge>) {
 
 #[test]
 fn the_reference_example_merges_as_in_waterz() {
-    let (ids, edges) = reference_graph();
+    let (fragments, edges) = reference_graph();
     let roots = |threshold| {
-        let result = agglomerate(&ids, &edges, Scoring::Quantile(50), threshold);
+        let result = agglomerate(&fragments, &edges, Quantile(50).into(), threshold);
         [1, 2, 3, 4].map(|id| result.root(id))
     };
     assert_eq!(roots(0.05), [1, 2, 3, 4]);
@@ -32,8 +46,8 @@ fn the_reference_example_merges_as_in_waterz() {
 
 #[test]
 fn a_result_lists_its_pairs_and_counts_its_segments() {
-    let (ids, edges) = reference_graph();
-    let result = agglomerate(&ids, &edges, Scoring::Quantile(50), 0.4);
+    let (fragments, edges) = reference_graph();
+    let result = agglomerate(&fragments, &edges, Quantile(50).into(), 0.4);
     assert_eq!(result.pairs().collect::<Vec<_>>(), [(3, 1), (4, 1)]);
     assert_eq!(result.segments(), 2);
     assert_eq!((result.root(0), result.root(77)), (0, 77));
@@ -44,28 +58,28 @@ fn a_result_lists_its_pairs_and_counts_its_segments() {
 
 #[test]
 fn no_graph_and_no_threshold_join_nothing() {
-    let empty = agglomerate(&[], &[], Scoring::Mean, 1.0);
+    let empty = agglomerate(&[], &[], Mean.into(), 1.0);
     assert_eq!((empty.segments(), empty.pairs().count()), (0, 0));
-    let (ids, edges) = reference_graph();
+    let (fragments, edges) = reference_graph();
     for threshold in [0.0, -1.0, f32::NAN, f32::NEG_INFINITY] {
-        assert_eq!(agglomerate(&ids, &edges, Scoring::Max, threshold).segments(), 4);
+        assert_eq!(agglomerate(&fragments, &edges, Max.into(), threshold).segments(), 4);
     }
     for threshold in [1.0, 5.0, f32::INFINITY] {
-        assert_eq!(agglomerate(&ids, &edges, Scoring::Quantile(50), threshold).segments(), 1);
+        assert_eq!(agglomerate(&fragments, &edges, Quantile(50).into(), threshold).segments(), 1);
     }
 }
 
 #[test]
 fn without_thresholds_there_is_nothing_to_find() {
-    let (ids, edges) = reference_graph();
-    agglomerate_at_each(&ids, &edges, Scoring::Mean, &[], |position, _| unreachable!("{position}"));
+    let (fragments, edges) = reference_graph();
+    agglomerate_at_each(&fragments, &edges, Mean.into(), &[], |position, _| unreachable!("{position}"));
 }
 
 #[test]
 fn untidy_edge_lists_are_tidied() {
     let edge = |a, b, max: u8| Edge { a, b, contact: Contact { max, sum: u64::from(max), count: 1 } };
     let untidy = [edge(9, 4, 10), edge(0, 4, 255), edge(4, 4, 255), edge(4, 9, 200), edge(2, 4, 30)];
-    let result = agglomerate(&[4, 2, 4, 0], &untidy, Scoring::Max, 0.5);
+    let result = agglomerate(&[4, 2, 4, 0].map(|id| fragment(id, 1)), &untidy, Max.into(), 0.5);
     assert_eq!(result.pairs().collect::<Vec<_>>(), [(9, 4)]);
     assert_eq!(result.segments(), 2);
 }
@@ -77,173 +91,79 @@ fn a_hub_with_many_neighbours_is_joined_whole() {
     let contact = |max: u8| Contact { max, sum: u64::from(max), count: 1 };
     let mut edges: Vec<Edge> = (1..=n).map(|a| Edge { a, b: n + 1, contact: contact(200) }).collect();
     edges.extend((1..n).map(|a| Edge { a, b: a + 1, contact: contact((a % 251) as u8) }));
-    for scoring in [Scoring::Quantile(50), Scoring::Mean, Scoring::Max] {
+    for scoring in [Quantile(50), Mean, Max].map(Scoring::from) {
         assert_eq!(agglomerate(&[], &edges, scoring, 1.0).segments(), 1, "{scoring}");
     }
 }
 
-/// The algorithm by its description: lists of all affinities, a queue that is searched, edges that are searched.
-struct Slow {
-    scoring: Scoring,
-    /// Roots at both ends, and the values the statistic is taken of (bins of maxima, or of all affinities).
-    edges: Vec<(u64, u64, Vec<u8>)>,
-    scores: Vec<f32>,
-    stale: Vec<bool>,
-    deleted: Vec<bool>,
-    /// (bin, turn, edge)
-    queue: Vec<(u32, usize, usize)>,
-    turn: usize,
-    segment: BTreeMap<u64, u64>,
-}
-
-impl Slow {
-    fn score_and_queue(&mut self, edge: usize) {
-        let values = &mut self.edges[edge].2;
-        values.sort_unstable();
-        let affinity = match self.scoring {
-            Scoring::Max => affinity_of_bin(values[values.len() - 1]),
-            Scoring::Mean => {
-                let sum: u64 = values.iter().map(|&v| u64::from(v)).sum();
-                ((sum as f64 / values.len() as f64 + 0.5) / 256.0) as f32
-            }
-            Scoring::Quantile(percent) => {
-                let pivot = usize::from(percent) * values.len() / 100;
-                affinity_of_bin(values[pivot.min(values.len() - 1)])
-            }
-        };
-        let score = match self.scoring {
-            Scoring::Mean => {
-                let sum: u64 = values.iter().map(|&v| u64::from(v)).sum();
-                (1.0 - (sum as f64 / values.len() as f64 + 0.5) / 256.0) as f32
-            }
-            _ => 1.0 - affinity,
-        };
-        self.scores[edge] = score;
-        self.queue.push(((score * 256.0).floor().min(255.0) as u32, self.turn, edge));
-        self.turn += 1;
-    }
-
-    fn run(mut self, threshold: f32) -> BTreeMap<u64, u64> {
-        for edge in 0..self.edges.len() {
-            self.score_and_queue(edge);
-        }
-        while let Some(&head) = self.queue.iter().min() {
-            let edge = head.2;
-            if self.scores[edge] >= threshold {
-                break;
-            }
-            self.queue.retain(|entry| *entry != head);
-            if self.deleted[edge] {
-                continue;
-            }
-            if std::mem::take(&mut self.stale[edge]) {
-                self.score_and_queue(edge);
-                continue;
-            }
-            self.join(edge);
-        }
-        self.segment
-    }
-
-    fn join(&mut self, edge: usize) {
-        let (u, v) = (self.edges[edge].0.min(self.edges[edge].1), self.edges[edge].0.max(self.edges[edge].1));
-        for root in self.segment.values_mut() {
-            if *root == v {
-                *root = u;
-            }
-        }
-        self.deleted[edge] = true;
-        for f in 0..self.edges.len() {
-            let (a, b, _) = self.edges[f];
-            if self.deleted[f] || (a != v && b != v) {
-                continue;
-            }
-            let m = if a == v { b } else { a };
-            let g = (0..self.edges.len()).find(|&g| {
-                !self.deleted[g] && [(u, m), (m, u)].contains(&(self.edges[g].0, self.edges[g].1))
-            });
-            (self.edges[f].0, self.edges[f].1) = (u, m);
-            if let Some(g) = g {
-                let (lost, kept) = if self.scores[f] > self.scores[g] { (f, g) } else { (g, f) };
-                self.deleted[lost] = true;
-                let values = std::mem::take(&mut self.edges[lost].2);
-                self.edges[kept].2.extend(values);
-                self.stale[kept] = self.stale[kept] || self.scoring != Scoring::Max;
-            }
-        }
-    }
-}
-
-fn slow(ids: &[u64], edges: &[(u64, u64, Vec<u8>)], scoring: Scoring, threshold: f32) -> BTreeMap<u64, u64> {
-    let values = |bins: &Vec<u8>| match scoring {
-        Scoring::Quantile(_) => bins.iter().copied().max().into_iter().collect(),
-        _ => bins.clone(),
+#[test]
+fn large_segments_need_more_evidence_than_crumbs() {
+    let joined = |voxels: [u64; 2], score, scoring| {
+        let fragments = [fragment(3, voxels[0]), fragment(8, voxels[1])];
+        agglomerate(&fragments, &[edge_of_score(3, 8, score)], scoring, 0.5).segments() == 1
     };
-    let edges: Vec<_> = edges.iter().map(|(a, b, bins)| (*a, *b, values(bins))).collect();
-    Slow {
-        scoring,
-        scores: vec![0.0; edges.len()],
-        stale: vec![false; edges.len()],
-        deleted: vec![false; edges.len()],
-        edges,
-        queue: Vec::new(),
-        turn: 0,
-        segment: ids.iter().map(|&id| (id, id)).collect(),
-    }
-    .run(threshold)
-}
-
-/// Random graphs; few different bins, so that most scores are ties.
-fn graphs() -> impl Strategy<Value = Vec<(u64, u64, Vec<u8>)>> {
-    let bin = prop_oneof![any::<u8>(), (0u8..16).prop_map(|k| k * 16)];
-    prop::collection::btree_map((1u64..24, 1u64..24), prop::collection::vec(bin, 1..6), 0..70).prop_map(
-        |map| {
-            let mut edges: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
-            for ((a, b), bins) in map {
-                if a != b {
-                    // Spread ids, so that positions and ids differ.
-                    edges.insert((a.min(b) * 7 + 3, a.max(b) * 7 + 3), bins);
-                }
-            }
-            edges.into_iter().map(|((a, b), bins)| (a, b, bins)).collect()
-        },
-    )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
-    #[test]
-    fn merging_equals_the_description_carried_out_literally(
-        graph in graphs(),
-        scoring in prop_oneof![
-            Just(Scoring::Quantile(50)), Just(Scoring::Mean), Just(Scoring::Max), (0u8..=100).prop_map(Scoring::Quantile),
-        ],
-        threshold in prop::sample::select(vec![0.05f32, 0.2, 0.3, 0.5, 0.7, 0.9, 1.1]),
-    ) {
-        let ids: Vec<u64> = (1..26).map(|i| i * 7 + 3).collect();
-        let edges: Vec<Edge> = graph
-            .iter()
-            .map(|(a, b, bins)| {
-                let mut contact = Contact::default();
-                bins.iter().for_each(|&bin| contact.add(bin));
-                Edge { a: *a, b: *b, contact }
-            })
-            .collect();
-        let expected = slow(&ids, &graph, scoring, threshold);
-        let result = agglomerate(&ids, &edges, scoring, threshold);
-        for (id, root) in expected {
-            prop_assert_eq!(result.root(id), root, "fragment {}", id);
+    for statistic in [Quantile(50), Mean, Max] {
+        let (plain, sized) = (statistic.into(), sized(statistic, 60));
+        assert!(joined([1_000_000, 2_000_000], 0.4, plain) && !joined([1_000_000, 2_000_000], 0.4, sized));
+        // The smaller of the two decides, whichever it is.
+        assert!(!joined([100, 2_000_000], 0.55, plain) && joined([100, 2_000_000], 0.55, sized));
+        assert!(joined([2_000_000, 100], 0.55, sized));
+        for score in [0.49, 0.51] {
+            assert_eq!(joined([1000, u64::MAX], score, sized), joined([1000, 1000], score, plain));
         }
-        let thresholds = [0.6, threshold, f32::NAN, 0.1, 0.6];
-        let mut order = Vec::new();
-        agglomerate_at_each(&ids, &edges, scoring, &thresholds, |position, found| {
-            order.push(position);
-            assert_eq!(found, agglomerate(&ids, &edges, scoring, thresholds[position]), "threshold {position}");
-        });
-        order.sort_unstable();
-        prop_assert_eq!(order, [0, 1, 2, 3, 4]);
-        let mut shuffled = edges.clone();
-        shuffled.reverse();
-        prop_assert_eq!(agglomerate(&ids, &shuffled, scoring, threshold), result);
     }
+}
+
+#[test]
+fn what_was_small_when_it_was_queued_is_judged_by_what_it_has_become() {
+    // Two neurons in ten pieces each, and one contact between two of the pieces.
+    let fragments: Vec<Fragment> = (1..=20).map(|id| fragment(id, 10_000)).collect();
+    let pieces = (1..20).filter(|&id| id != 10).map(|id| edge_of_score(id, id + 1, 0.02));
+    let contact = edge_of_score(10, 11, 0.43);
+    let edges: Vec<Edge> = pieces.chain([contact]).collect();
+    let alone = agglomerate(&fragments, &[contact], sized(Mean, 60), 0.5);
+    assert_eq!(alone.root(11), 10, "two pieces would be joined");
+    let whole = agglomerate(&fragments, &edges, sized(Mean, 60), 0.5);
+    assert_eq!((whole.segments(), whole.root(10), whole.root(20)), (2, 1, 11));
+    agglomerate_at_each(&fragments, &edges, sized(Mean, 60), &[0.5, 0.6], |position, found| {
+        assert_eq!(found.segments(), [2, 1][position]);
+    });
+}
+
+#[test]
+fn without_a_size_weight_sizes_change_nothing() {
+    let (fragments, edges) = reference_graph();
+    for statistic in [Quantile(50), Mean, Max] {
+        for threshold in [0.05, 0.2, 0.4, 0.45, 0.5, 1.0] {
+            let result = agglomerate(&[], &edges, statistic.into(), threshold);
+            for voxels in [0, 1, 1000, u64::MAX] {
+                let resized: Vec<Fragment> = fragments.iter().map(|node| fragment(node.id, voxels)).collect();
+                assert_eq!(agglomerate(&resized, &edges, sized(statistic, 0), threshold), result);
+            }
+        }
+    }
+}
+
+#[test]
+fn fragments_listed_twice_count_once_and_unlisted_ones_are_one_voxel() {
+    let edges = [edge_of_score(1, 2, 0.45)];
+    let segments = |fragments: &[Fragment]| agglomerate(fragments, &edges, sized(Mean, 300), 0.5).segments();
+    // Twice 1000 voxels would be too many to join, one voxel is not.
+    let (small, large) = ([fragment(1, 1000), fragment(2, 1000)], [fragment(1, 2000), fragment(2, 2000)]);
+    assert_eq!((segments(&small), segments(&large)), (1, 2));
+    assert_eq!(segments(&[small, small].concat()), 1);
+    assert_eq!(segments(&[small, large].concat()), 2);
+    assert_eq!(segments(&[large, small].concat()), 2);
+    assert_eq!(segments(&large[..1]), 1);
+    assert_eq!(segments(&[large[0], fragment(2, 0)]), 1);
+    assert_eq!(segments(&[]), 1);
+    assert_eq!(agglomerate(&[], &[], sized(Mean, 300), 1.0).segments(), 0);
+}
+
+#[test]
+fn sizes_beyond_64_bits_stay_at_their_end() {
+    let fragments: Vec<Fragment> = (1..=3).map(|id| fragment(id, u64::MAX)).collect();
+    let edges = [edge_of_score(1, 2, 0.1), edge_of_score(2, 3, 0.1)];
+    assert_eq!(agglomerate(&fragments, &edges, sized(Mean, 20), 0.5).segments(), 1);
+    assert_eq!(agglomerate(&fragments, &edges, sized(Mean, 1000), 1.0).segments(), 3);
 }

@@ -1,9 +1,10 @@
 //! A tile of the region graph as bytes.
 //!
 //! Little endian: magic `TUTG`, version, the grid and the tile's index (12 × u64), the number of fragments and of
-//! edges (2 × u64), fragment ids (u64), edges (positions of both fragments u32, largest bin u8, sum u64, count u64),
-//! for each axis the first plane of fragments (u32), the last (u32) and the affinities of the first (u8), where the
-//! tile has a neighbour; last the 64-bit FNV-1a hash of all before. How long each plane is follows from the grid.
+//! edges (2 × u64), fragment ids (u64), their voxels (u32), edges (positions of both fragments u32, largest bin
+//! u8, sum u64, count u64), for each axis the first plane of fragments (u32), the last (u32) and the affinities of
+//! the first (u8), where the tile has a neighbour; last the 64-bit FNV-1a hash of all before. How long each plane
+//! is follows from the grid.
 //!
 //! Reading trusts nothing: lengths are compared before anything is allocated, and every rule that a graph relies on
 //! is checked, so that damaged or forged bytes end in an error.
@@ -13,7 +14,7 @@ use super::record::TileRecord;
 use crate::tile::{GridError, Tile, TileGrid};
 
 const MAGIC: [u8; 4] = *b"TUTG";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const EDGE_BYTES: usize = 4 + 4 + 1 + 8 + 8;
 
 /// Why bytes are not a tile of this graph.
@@ -63,6 +64,9 @@ pub(super) fn encode(grid: &TileGrid, index_zyx: [u64; 3], record: &TileRecord) 
     bytes.extend((record.edges.len() as u64).to_le_bytes());
     for id in &record.fragment_ids {
         bytes.extend(id.to_le_bytes());
+    }
+    for voxels in &record.fragment_voxels {
+        bytes.extend(voxels.to_le_bytes());
     }
     let position = |id: u64| record.fragment_ids.partition_point(|&other| other < id) as u32;
     for edge in &record.edges {
@@ -134,8 +138,11 @@ fn read_record(
     let edges = usize::try_from(reader.u64()?).ok()?;
     let fragment_ids: Vec<u64> =
         reader.items::<8>(fragments)?.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+    let numbers = |bytes: &[[u8; 4]]| bytes.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    let fragment_voxels = numbers(reader.items::<4>(fragments)?);
     let mut record = TileRecord {
         fragment_ids,
+        fragment_voxels,
         edges: Vec::new(),
         low_fragments: Default::default(),
         high_fragments: Default::default(),
@@ -161,7 +168,6 @@ fn read_record(
         let area = tile.voxels() / tile.shape_zyx[axis];
         let lower = if tile.index_zyx[axis] > 0 { area } else { 0 };
         let upper = if tile.index_zyx[axis] + 1 < count { area } else { 0 };
-        let numbers = |bytes: &[[u8; 4]]| bytes.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
         record.low_fragments[axis] = numbers(reader.items::<4>(lower)?);
         record.high_fragments[axis] = numbers(reader.items::<4>(upper)?);
         record.low_affinities[axis] = reader.items::<1>(lower)?.as_flattened().to_vec();
@@ -178,6 +184,10 @@ fn check(grid: &TileGrid, tile: &Tile, record: &TileRecord) -> Result<(), BytesE
         ids.iter().all(|&id| grid.tile_of_id(id) == Some(tile.index_zyx)),
         "fragment ids belong to another tile",
     )?;
+    rule(!record.fragment_voxels.contains(&0), "fragments have no voxels")?;
+    // Every count is below 2³² and has its bytes in memory, so that the sum fits.
+    let voxels: u64 = record.fragment_voxels.iter().map(|&voxels| u64::from(voxels)).sum();
+    rule(voxels <= tile.voxels() as u64, "fragments have more voxels than the tile")?;
     let ascending = record.edges.is_sorted_by(|e, f| (e.a, e.b) < (f.a, f.b));
     rule(ascending && record.edges.iter().all(|edge| edge.a < edge.b), "edges are not ascending")?;
     let most_contacts = 3 * tile.voxels() as u64;

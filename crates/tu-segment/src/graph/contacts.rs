@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fragment::{Fragment, voxels_by_number};
 use crate::affinity::{AffinityView, strides};
 use crate::hash::IntMap;
 
@@ -122,11 +123,11 @@ pub(crate) fn contacts_of_block(labels: &[u32], fragment_ids: &[u64], aff: &Affi
     table.into_edges(|first, second| (fragment_ids[first as usize - 1], fragment_ids[second as usize - 1]))
 }
 
-/// The fragment ids (ascending, without 0) and contacts of a volume that is held whole, whatever its labels are.
+/// The fragments (ascending by id, without 0) and contacts of a volume that is held whole, whatever its labels are.
 ///
 /// # Panics
 /// If `labels` does not have the voxels of `aff`.
-pub fn contacts_of_volume(labels: &[u64], aff: &AffinityView<'_>) -> (Vec<u64>, Vec<Edge>) {
+pub fn contacts_of_volume(labels: &[u64], aff: &AffinityView<'_>) -> (Vec<Fragment>, Vec<Edge>) {
     assert_eq!(labels.len(), aff.voxels(), "labels and affinities must have the same voxels");
     let mut numbers: IntMap<u64, u32> = IntMap::default();
     for run in labels.chunk_by(|a, b| a == b) {
@@ -144,5 +145,7 @@ pub fn contacts_of_volume(labels: &[u64], aff: &AffinityView<'_>) -> (Vec<u64>, 
         compact.resize(compact.len() + run.len(), number);
     }
     let edges = contacts_of_block(&compact, &ids, aff);
-    (ids, edges)
+    let voxels = voxels_by_number(&compact, ids.len());
+    let fragments = ids.into_iter().zip(voxels).map(|(id, voxels)| Fragment { id, voxels: voxels.into() });
+    (fragments.collect(), edges)
 }

@@ -1,6 +1,7 @@
 //! What the graph keeps of one tile.
 
 use super::contacts::{ContactTable, Edge};
+use super::fragment::Fragment;
 
 /// A tile's fragments, their contacts, and what its neighbours need to find the contacts across the faces.
 ///
@@ -10,6 +11,8 @@ use super::contacts::{ContactTable, Edge};
 pub(crate) struct TileRecord {
     /// Ascending.
     pub(crate) fragment_ids: Vec<u64>,
+    /// Voxels of each fragment, in the order of `fragment_ids`.
+    pub(crate) fragment_voxels: Vec<u32>,
     /// Contacts inside the tile, ascending by (a, b).
     pub(crate) edges: Vec<Edge>,
     /// Fragments of the first plane along each axis.
@@ -21,6 +24,12 @@ pub(crate) struct TileRecord {
 }
 
 impl TileRecord {
+    /// The tile's fragments, ascending by id.
+    pub(super) fn fragments(&self) -> impl Iterator<Item = Fragment> {
+        let voxels = self.fragment_voxels.iter().map(|&voxels| u64::from(voxels));
+        self.fragment_ids.iter().zip(voxels).map(|(&id, voxels)| Fragment { id, voxels })
+    }
+
     /// Contacts with the tile before this one along `axis`, ascending.
     pub(super) fn contacts_with_predecessor(&self, low: &TileRecord, axis: usize) -> Vec<Edge> {
         let mut table = ContactTable::default();

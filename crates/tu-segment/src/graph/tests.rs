@@ -119,6 +119,15 @@ fn naive_edges(volume: [u64; 3], labels: &[u64], affinities: &[u8]) -> Vec<Edge>
         .collect()
 }
 
+/// The fragments by their definition: the labels that occur, and how often.
+fn naive_fragments(labels: &[u64]) -> Vec<Fragment> {
+    let mut voxels: BTreeMap<u64, u64> = BTreeMap::new();
+    for &label in labels.iter().filter(|label| **label != 0) {
+        *voxels.entry(label).or_default() += 1;
+    }
+    voxels.into_iter().map(|(id, voxels)| Fragment { id, voxels }).collect()
+}
+
 proptest! {
     #[test]
     fn tiles_make_the_graph_of_the_whole_volume(seed: u64) {
@@ -129,14 +138,11 @@ proptest! {
         let graph = graph_of(&case, &case.tiles);
         prop_assert_eq!(graph.edges(), expected.clone());
 
-        let mut ids = labels.clone();
-        ids.sort_unstable();
-        ids.dedup();
-        ids.retain(|&id| id != 0);
-        prop_assert_eq!(graph.fragment_ids(), ids.clone());
+        let fragments = naive_fragments(&labels);
+        prop_assert_eq!(graph.fragments(), fragments.clone());
 
         let aff = AffinityView::new(&case.affinities, volume.map(|n| n as usize)).unwrap();
-        prop_assert_eq!(contacts_of_volume(&labels, &aff), (ids, expected));
+        prop_assert_eq!(contacts_of_volume(&labels, &aff), (fragments, expected));
     }
 
     #[test]
@@ -164,6 +170,7 @@ proptest! {
             .collect();
         let labels = merged_labels(&case, &kept);
         prop_assert_eq!(graph.edges(), naive_edges(case.grid.volume_zyx(), &labels, &case.affinities));
+        prop_assert_eq!(graph.fragments(), naive_fragments(&labels));
         prop_assert_eq!(
             graph.tiles().collect::<Vec<_>>(),
             kept.iter().map(|tile| tile.tile().index_zyx).collect::<Vec<_>>()
@@ -173,8 +180,11 @@ proptest! {
         }
         let straight = graph_of(&case, &case.tiles);
         prop_assert_eq!(graph.edges(), straight.edges());
-        let scoring = Scoring::Mean;
-        prop_assert_eq!(graph.agglomerate(scoring, 0.5), straight.agglomerate(scoring, 0.5));
+        prop_assert_eq!(graph.fragments(), straight.fragments());
+        for scoring in ["mean", "mean,size:0.06", "quantile:50,size:0.3"] {
+            let scoring: Scoring = scoring.parse().unwrap();
+            prop_assert_eq!(graph.agglomerate(scoring, 0.5), straight.agglomerate(scoring, 0.5));
+        }
     }
 
     #[test]
@@ -202,7 +212,7 @@ proptest! {
             prop_assert_eq!(copy.tile_to_bytes(index).unwrap(), bytes);
         }
         prop_assert_eq!(copy.edges(), graph.edges());
-        prop_assert_eq!(copy.fragment_ids(), graph.fragment_ids());
+        prop_assert_eq!(copy.fragments(), graph.fragments());
     }
 
     #[test]
@@ -239,9 +249,45 @@ proptest! {
         bytes[end..].copy_from_slice(&hash.to_le_bytes());
         if graph.insert_bytes(&bytes).is_ok() {
             prop_assert!(!long);
-            graph.agglomerate(Scoring::Quantile(50), 0.5);
-            graph.agglomerate(Scoring::Mean, 0.5);
+            graph.agglomerate(Scoring::default(), 0.5);
+            graph.agglomerate("mean,size:0.3".parse().unwrap(), 0.5);
         }
+    }
+
+    /// Every voxel belongs to one fragment at most, and every fragment has one at least.
+    #[test]
+    fn forged_numbers_of_voxels_are_refused(seed: u64, which: prop::sample::Index, more in 0u32..) {
+        let case = case(seed);
+        let mut graph = graph_of(&case, &case.tiles);
+        let tile = &case.tiles[0];
+        let index = tile.tile().index_zyx;
+        let bytes = graph.tile_to_bytes(index).unwrap();
+        graph.remove(index);
+        let fragments = tile.fragment_ids().len();
+        prop_assume!(fragments > 0);
+        let begin = 4 + 4 + 14 * 8 + 8 * fragments;
+        let at = begin + 4 * which.index(fragments);
+        let written = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let spare = tile.labels().iter().filter(|label| **label == 0).count() as u32;
+        let forged = |voxels: u32| {
+            let mut bytes = bytes.clone();
+            let end = bytes.len() - 8;
+            bytes[at..at + 4].copy_from_slice(&voxels.to_le_bytes());
+            let hash = bytes::fnv1a(&bytes[..end]);
+            bytes[end..].copy_from_slice(&hash.to_le_bytes());
+            bytes
+        };
+        let too_many = (written + spare + 1).saturating_add(more);
+        prop_assert_eq!(
+            graph.insert_bytes(&forged(0)),
+            Err(BytesError::Content { what: "fragments have no voxels" })
+        );
+        prop_assert_eq!(
+            graph.insert_bytes(&forged(too_many)),
+            Err(BytesError::Content { what: "fragments have more voxels than the tile" })
+        );
+        prop_assert!(!graph.contains(index));
+        prop_assert_eq!(graph.insert_bytes(&forged(written + spare)), Ok(index));
     }
 }
 
@@ -254,9 +300,12 @@ fn bytes_of_others_are_refused_with_the_reason() {
     assert_eq!(fresh.insert_bytes(b"PNG and more"), Err(BytesError::Magic));
     assert_eq!(fresh.insert_bytes(b""), Err(BytesError::Magic));
     assert_eq!(fresh.insert_bytes(b"TUTG"), Err(BytesError::Length { bytes: 4 }));
-    let mut newer = bytes.clone();
-    newer[4] = 9;
-    assert_eq!(fresh.insert_bytes(&newer), Err(BytesError::Version { version: 9 }));
+    for version in [1, 9] {
+        let mut other = bytes.clone();
+        other[4] = version;
+        let refused = Err(BytesError::Version { version: version.into() });
+        assert_eq!(fresh.insert_bytes(&other), refused);
+    }
     let other = TileGrid::new([50, 50, 50], case.grid.tile_zyx(), case.grid.halo_zyx()).unwrap();
     assert_eq!(RegionGraph::new(other).insert_bytes(&bytes), Err(BytesError::OtherGrid));
     assert_eq!(graph.tile_to_bytes([99, 0, 0]), None);

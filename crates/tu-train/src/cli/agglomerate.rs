@@ -23,11 +23,12 @@ const ONE_PIECE_VOXELS: u64 = 1 << 28;
 #[command(after_help = "\
 Examples:
   tu-train agglomerate --affinities affinities.zarr --output segments.zarr --threshold 0.5
-  tu-train agglomerate --affinities a.zarr --fragments supervoxels.zarr --output s.zarr --scoring mean
+  tu-train agglomerate --affinities a.zarr --fragments supervoxels.zarr --output s.zarr --scoring mean,size:0.06
   tu-train agglomerate --affinities large.zarr --output s.zarr --fragment-method seeded --tile 64,256,256
 
 Affinities are [3, z, y, x] with channels z, y, x; a[c, v] joins voxel v with its predecessor along axis c.
-u8 stands for 256 bins of 0..1; f32 is put into these bins first. The result is that of waterz on the same fragments.")]
+u8 stands for 256 bins of 0..1; f32 is put into these bins first. Without ,size:W the
+result is that of waterz on the same fragments.")]
 pub(super) struct Options {
     /// Affinities [3, z, y, x], u8 or f32
     #[arg(long, value_name = "A.zarr")]
@@ -35,7 +36,7 @@ pub(super) struct Options {
     /// Segmentation to write; must not exist unless --resume is given
     #[arg(long, value_name = "VOL")]
     output: String,
-    /// Fragments are joined while 1 − affinity is below this
+    /// Fragments are joined while the score is below this
     #[arg(long, default_value_t = 0.5, value_parser = threshold)]
     threshold: f32,
     /// Fragments to join in place of making them; 0 belongs to none
@@ -44,7 +45,8 @@ pub(super) struct Options {
     /// affinity, seeded or slice
     #[arg(long, value_name = "METHOD", default_value = "affinity")]
     fragment_method: FragmentMethod,
-    /// quantile:Q, mean or max of the affinities of a contact
+    /// Score of a contact: 1 − quantile:Q, mean or max of its affinities; with ,size:W behind it plus
+    /// W · log₁₀(voxels of the smaller segment / 1000), W from 0 to 1
     #[arg(long, default_value = "quantile:50")]
     scoring: Scoring,
     /// Write fragments too
@@ -61,7 +63,7 @@ pub(super) struct Options {
     resume: bool,
 }
 
-/// A threshold on scores, which lie between 0 and 1.
+/// A threshold on scores, which lie between 0 and 1 unless sizes count.
 pub(super) fn threshold(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),

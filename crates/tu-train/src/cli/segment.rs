@@ -41,10 +41,11 @@ pub(super) struct Options {
     /// The part to segment, in voxels of the input; a side left out means the border
     #[arg(long, value_name = "z0:z1,y0:y1,x0:x1")]
     roi: Option<RoiSpec>,
-    /// Fragments are joined while 1 − affinity is below this [default: the model's]
+    /// Fragments are joined while the score is below this [default: the model's]
     #[arg(long, value_parser = super::agglomerate::threshold)]
     threshold: Option<f32>,
-    /// quantile:Q, mean or max of the affinities of a contact [default: the model's]
+    /// Score of a contact: 1 − quantile:Q, mean or max of its affinities; with ,size:W behind it plus
+    /// W · log₁₀(voxels of the smaller segment / 1000), W from 0 to 1 [default: the model's]
     #[arg(long)]
     scoring: Option<Scoring>,
     /// affinity, seeded or slice [default: the model's]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tu_model::{EmMambaConfig, IntensityRule, Precision};
-use tu_segment::{FragmentMethod, Scoring};
+use tu_segment::{EdgeStatistic, FragmentMethod, Scoring};
 
 use super::TrainError;
 use crate::data::{AugmentationConfig, VolumeEntry};
@@ -134,7 +134,7 @@ pub struct ValidationConfig {
     /// Fragment methods tried. Default: `affinity` and `seeded`, each with its own defaults.
     #[serde(default = "default_methods")]
     pub methods: Vec<FragmentMethod>,
-    /// Scorings tried. Default: `quantile:50` and `mean`.
+    /// Scorings tried, with or without a size weight (`mean,size:0.06`). Default: `quantile:50` and `mean`.
     #[serde(default = "default_scorings")]
     pub scorings: Vec<Scoring>,
     /// Agglomeration thresholds tried, in (0, 1). Default: 0.1, 0.2 … 0.9.
@@ -151,7 +151,7 @@ fn default_methods() -> Vec<FragmentMethod> {
 }
 
 fn default_scorings() -> Vec<Scoring> {
-    vec![Scoring::Quantile(50), Scoring::Mean]
+    [EdgeStatistic::Quantile(50), EdgeStatistic::Mean].map(Scoring::from).to_vec()
 }
 
 fn default_thresholds() -> Vec<f32> {

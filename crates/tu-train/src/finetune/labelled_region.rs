@@ -153,11 +153,11 @@ fn scores(
     contingency: &Contingency,
     settings: &PostProcessing<'_>,
 ) -> Vec<ValidationResult> {
-    let (ids, edges) = (graph.fragment_ids(), graph.edges());
+    let (fragments, edges) = (graph.fragments(), graph.edges());
     let mut results = Vec::new();
     for &scoring in settings.scorings {
         let mut curve = Vec::new();
-        agglomerate_at_each(&ids, &edges, scoring, settings.thresholds, |position, segments| {
+        agglomerate_at_each(&fragments, &edges, scoring, settings.thresholds, |position, segments| {
             let scores = contingency.relabelled(|fragment| segments.root(fragment)).scores();
             let threshold = settings.thresholds[position];
             curve.push((position, ValidationResult { fragment_method, scoring, threshold, scores }));

@@ -33,7 +33,7 @@ fn validation(step: u64, voi: f64) -> MetricsLine {
         step,
         scores,
         fragment_method: tu_segment::FragmentMethod::Seeded(Default::default()),
-        scoring: tu_segment::Scoring::Mean,
+        scoring: tu_segment::EdgeStatistic::Mean.into(),
         threshold: 0.5,
         voi_by_method: vec![],
         seconds: 1.0,

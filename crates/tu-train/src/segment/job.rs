@@ -160,9 +160,9 @@ pub fn segment(
     }
     progress.note(&format!("agglomerating {} tiles", indices.len()));
     // The tiles' parts are let go before the edges are worked on.
-    let (ids, edges) = (graph.fragment_ids(), graph.edges());
+    let (nodes, edges) = (graph.fragments(), graph.edges());
     drop(graph);
-    let agglomeration = agglomerate(&ids, &edges, options.scoring, options.threshold);
+    let agglomeration = agglomerate(&nodes, &edges, options.scoring, options.threshold);
     drop(edges);
 
     let attributes = Map::from_iter([("segmentation".to_owned(), provenance(options, &job_hash))]);
@@ -185,7 +185,7 @@ pub fn segment(
     Ok(SegmentSummary {
         tiles: indices.len(),
         resumed_tiles: indices.len() - missing.len(),
-        fragments: ids.len(),
+        fragments: nodes.len(),
         segments: agglomeration.segments(),
         voxels: options.roi.voxels(),
         already_complete: false,

@@ -51,6 +51,8 @@ fn options_that_make_no_sense_are_refused_with_what_is_allowed() {
         (["--roi", "0:1,2"], "z0:z1,y0:y1,x0:x1"),
         (["--voxel-nm", "1,2"], "z,y,x"),
         (["--scoring", "median"], "quantile"),
+        (["--scoring", "mean,size:2"], "from 0 to 1"),
+        (["--scoring", "mean,size:0.0625"], "three decimals"),
     ] {
         bench.fails(
             &[&["segment", "--input", "a", "--model", "b", "--output", "c"], &more[..]].concat(),

@@ -1,7 +1,7 @@
 //! From a phantom to scores, in one way and another.
 
 use tu_model::Network;
-use tu_segment::{AffinityView, RegionGraph, Scoring, TileFragments, TileGrid};
+use tu_segment::{AffinityView, EdgeStatistic, RegionGraph, TileFragments, TileGrid};
 use tu_volume::Region;
 
 use super::*;
@@ -83,7 +83,7 @@ fn agglomerating_in_one_piece_is_the_region_graph_of_the_whole_volume() {
     graph.insert(&tile);
     let mut expected = tile.labels().to_vec();
     assert!(bench.labels("f.zarr") == expected);
-    graph.agglomerate(Scoring::Mean, 0.5).relabel(&mut expected);
+    graph.agglomerate(EdgeStatistic::Mean.into(), 0.5).relabel(&mut expected);
     assert!(bench.labels("s.zarr") == expected);
 
     let given = ["agglomerate", "--affinities", "a.zarr", "--fragments", "f.zarr", "--output", "given.zarr"];

@@ -1,5 +1,5 @@
 //! Scores ways to make fragments, and to join them, on affinities that a network gave for a labelled region: tiles with more and
-//! less context, seeds of distances smoothed more and less, shifts of the grid of tiles.
+//! less context, seeds of distances smoothed more and less, sizes that count more and less, shifts of the grid of tiles.
 //!
 //! ```text
 //! tu-train affinities --input em.zarr/raw --roi 180:250,:,: --model models/tiny-fib25.safetensors --output a.zarr
@@ -13,7 +13,7 @@
 
 use rayon::prelude::*;
 use tu_segment::{
-    EdgeStatistic, FragmentMethod, Scoring, SeededWatershed, crop, pad_reflect, quantise_affinity,
+    EdgeStatistic, FragmentMethod, Scoring, SeededWatershed, SizeWeight, crop, pad_reflect, quantise_affinity,
 };
 use tu_train::calibration::{CalibrationRow, grid_shifts, summarise};
 use tu_train::finetune::{LabelledRegion, PostProcessing, ValidationResult};
@@ -27,6 +27,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const TILE_ZYX: [usize; 3] = [32, 96, 96];
 const CONTEXTS: [usize; 4] = [0, 8, 16, 24];
 const SMOOTHING: [u8; 4] = [2, 8, 18, 32];
+/// What sizes count for, in thousandths.
+const SIZE_WEIGHTS: [u16; 4] = [0, 30, 60, 100];
 const SHIFTS: usize = 4;
 
 fn main() -> Result<(), Failure> {
@@ -35,7 +37,9 @@ fn main() -> Result<(), Failure> {
         return Err("write fragment_study AFFINITIES LABELS z0:z1,y0:y1,x0:x1".into());
     };
     let (bins, region) = read(affinities, labels, roi)?;
-    println!("tile            context  smoothing  threshold  VOI split  VOI merge  VOI            ARAND");
+    println!(
+        "tile            context  smoothing  scoring         threshold  VOI split  VOI merge  VOI            ARAND"
+    );
     let whole = region.shape_zyx;
     for (tile_zyx, contexts) in [(TILE_ZYX, &CONTEXTS[..]), (whole, &[0][..])] {
         let tile = if tile_zyx == whole { "whole".to_owned() } else { format!("{tile_zyx:?}") };
@@ -46,16 +50,25 @@ fn main() -> Result<(), Failure> {
                 .map(|shift| sample(&bins, &region, (tile_zyx, [context; 3]), *shift))
                 .collect::<Result<Vec<_>, _>>()?;
             let rows = summarise(&[samples]).rows;
-            for smoothing in SMOOTHING {
-                let best = rows.iter().find(|row| row.fragment_method == seeded(smoothing));
-                println!(
-                    "{tile:<14}  {context:<7}  {smoothing:<9}  {}",
-                    best.map(described).unwrap_or_default()
-                );
+            for (smoothing, scoring) in SMOOTHING.iter().flat_map(|n| scorings().map(|scoring| (*n, scoring)))
+            {
+                let same = |row: &&CalibrationRow| {
+                    row.fragment_method == seeded(smoothing) && row.scoring == scoring
+                };
+                let best = rows.iter().find(same).map(described).unwrap_or_default();
+                println!("{tile:<14}  {context:<7}  {smoothing:<9}  {:<14}  {best}", scoring.to_string());
             }
         }
     }
     Ok(())
+}
+
+/// Means, by what sizes count for.
+fn scorings() -> [Scoring; SIZE_WEIGHTS.len()] {
+    SIZE_WEIGHTS.map(|thousandths| Scoring {
+        statistic: EdgeStatistic::Mean,
+        size_weight: SizeWeight::from_thousandths(thousandths).unwrap_or(SizeWeight::NONE),
+    })
 }
 
 fn seeded(smoothing: u8) -> FragmentMethod {
@@ -95,8 +108,7 @@ fn sample(
     let bins: Vec<u8> =
         channels.flat_map(|channel| pad_reflect(channel, region.shape_zyx, shift_zyx, shape)).collect();
     let thresholds: Vec<f32> = (6..18).map(|step| step as f32 * 0.05).collect();
-    let methods = SMOOTHING.map(seeded);
-    let scorings = [Scoring::from(EdgeStatistic::Mean)];
+    let (methods, scorings) = (SMOOTHING.map(seeded), scorings());
     let settings = PostProcessing { methods: &methods, scorings: &scorings, thresholds: &thresholds };
     region.score(&tiles, &settings, &Silent, |tile| {
         Ok(crop(&bins, 3, shape, tile.read_origin_zyx.map(|n| n as usize), tile.read_shape_zyx))

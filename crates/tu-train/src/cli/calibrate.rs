@@ -199,7 +199,7 @@ fn best_of_each_method(results: &[CalibrationRow]) -> Vec<&CalibrationRow> {
 
 fn table(rows: &[&CalibrationRow], calibration: &Calibration, model: &str) -> String {
     let mut text =
-        "fragments     scoring      threshold  VOI split  VOI merge  VOI     ±       ARAND   near\n"
+        "fragments     scoring               threshold  VOI split  VOI merge  VOI     ±       ARAND   near\n"
             .to_owned();
     for row in rows {
         let method = match row.fragment_method {
@@ -209,7 +209,7 @@ fn table(rows: &[&CalibrationRow], calibration: &Calibration, model: &str) -> St
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{method:<12}  {:<11}  {:<9.2}  {:<9.4}  {:<9.4}  {:<6.4}  {:<6.4}  {:<6.4}  {:.4}",
+            "{method:<12}  {:<20}  {:<9.2}  {:<9.4}  {:<9.4}  {:<6.4}  {:<6.4}  {:<6.4}  {:.4}",
             row.scoring.to_string(),
             row.threshold,
             row.voi_split,

@@ -42,6 +42,8 @@ mod flex_tensor;
 pub mod gate;
 pub mod gelu;
 pub mod layer_norm;
+#[cfg(feature = "cuda")]
+mod llvm_absent;
 pub mod norm;
 mod precision;
 pub mod projection;

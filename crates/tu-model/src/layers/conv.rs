@@ -270,7 +270,7 @@ mod tests {
             ([3, 3, 3], [1, 1, 1], [1, 1, 1]),
         ];
         for (kernel_zyx, stride_zyx, padding_zyx) in cases {
-            for [d, h, w] in [[4, 8, 6], [5, 4, 12], [1, 2, 2]] {
+            for [d, h, w] in [[4usize, 8, 6], [5, 4, 12], [1, 2, 2]] {
                 // as the network's windows are, for patches of several slices
                 let d = if kernel_zyx[0] == 2 { d.next_multiple_of(2) } else { d };
                 let mut init = Initialiser::new(&device, 3);

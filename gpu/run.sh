@@ -117,12 +117,14 @@ stop_if_wrong() {
     exit 3
 }
 
-# parity DEVICE: the kernels' own tests.
+# parity DEVICE: the kernels' own tests, those of each kernel a step of their own.
 parity() {
-    local test
-    for test in "$KIT"/bin/tests/*; do
-        job "parity-$1-$(basename "$test")" "$CHECK_LIMIT" env TU_TEST_DEVICE="$1" TU_TEST_SHAPES="$TEST_SHAPES" RAYON_NUM_THREADS="$CHECK_THREADS" \
-            "$test" --nocapture
+    local tests="$KIT/bin/kernel_tests" kernel
+    [[ -x $tests ]] || return 0
+    for kernel in $("$tests" --list 2>/dev/null | sed -n 's/^\([a-z_]*\)::.*: test$/\1/p' | sort -u); do
+        [[ $kernel != common ]] || continue
+        job "parity-$1-$kernel" "$CHECK_LIMIT" env TU_TEST_DEVICE="$1" TU_TEST_SHAPES="$TEST_SHAPES" RAYON_NUM_THREADS="$CHECK_THREADS" \
+            "$tests" --nocapture "$kernel::"
     done
 }
 

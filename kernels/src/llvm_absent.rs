@@ -20,7 +20,6 @@ macro_rules! absent {
         $(
             // SAFETY: LLVM, which has the function of this name, is not linked beside this crate.
             #[unsafe(no_mangle)]
-            #[expect(non_snake_case, reason = "LLVM's name")]
             extern "C" fn $function() -> ! {
                 absent(stringify!($function))
             }

@@ -1,9 +1,10 @@
 //! `cargo xtask cuda`: what a machine needs before `cargo build --features cuda` links, and before the program runs.
 //!
-//! Kernels are compiled by NVRTC while the program runs. Building nevertheless links LLVM, because the CUDA backend contains its
+//! Kernels are compiled by NVRTC while the program runs. Building nevertheless needs LLVM, because the CUDA backend contains its
 //! other compiler in any case: its build script fetches a prebuilt LLVM into a folder below `$XDG_DATA_HOME/tracel`. Where that
 //! download is not possible, Debian's LLVM 22 stands in: this command installs it, links it into that folder and writes the
-//! environment that the build needs. The driver and NVRTC are loaded when the program runs; building needs no CUDA.
+//! environment that the build needs. Nothing of it is in the programs (`kernels/src/llvm_absent.rs`). The driver and NVRTC are
+//! loaded when a program runs; building needs no CUDA.
 
 use crate::workspace::Workspace;
 use crate::{install, shell};
@@ -44,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     println!("\nBuild with:\n  . {}\n  cargo build --release -p tu-train --features cuda", script.display());
     if is_ours(&bundle) {
         println!(
-            "This LLVM is not the one that the backend is released with; it is linked and not called, since NVRTC compiles the kernels."
+            "This LLVM is not the one that the backend is released with; nothing of it gets into programs, since NVRTC compiles the kernels."
         );
     }
     println!("\n{}", what_running_needs());

@@ -175,9 +175,7 @@ fn kernels_on(workspace: &Workspace, device: gpu::Device) -> Result<Outcome> {
     let mut command = test_cargo(workspace);
     command.args(["test", "--release", "--no-fail-fast", "--package", "tu-kernels"]);
     command.args(["--features", device.features()]);
-    for name in gpu::kernel_tests(workspace, device)? {
-        command.args(["--test", &name]);
-    }
+    command.args(["--test", gpu::kernel_tests(device)]);
     command.env("TU_TEST_DEVICE", device.name());
     if device == gpu::Device::Cuda {
         command.envs(cuda::environment(workspace)?).env("TU_TEST_SHAPES", "all");

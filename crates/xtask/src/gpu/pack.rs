@@ -127,9 +127,7 @@ fn build(workspace: &Workspace, options: &Options) -> Result<Built> {
         command.envs(cuda::environment(workspace)?);
     }
     if !options.without_tests {
-        for test in kernel_tests(workspace, options.device)? {
-            command.args(["--test", &test]);
-        }
+        command.args(["--test", kernel_tests(options.device)]);
     }
     shell::announce(&command);
     let output =
@@ -159,14 +157,14 @@ fn executables(messages: &str) -> Vec<(String, String, PathBuf)> {
 
 /// Programs without symbols, libraries, model, scripts in Python.
 fn lay_out(workspace: &Workspace, device: Device, built: &Built, stage: &Path) -> Result<()> {
-    for folder in ["bin/tests", "lib", "models", "python"] {
+    for folder in ["bin", "lib", "models", "python"] {
         std::fs::create_dir_all(stage.join(folder))?;
     }
     let myself = std::env::current_exe().context("this program does not know its own file")?;
     let mut programs = vec![(stage.join("bin/xtask"), myself)];
     for (kind, name, path) in &built.0 {
         match kind.as_str() {
-            "test" => programs.push((stage.join("bin/tests").join(name), path.clone())),
+            "test" => programs.push((stage.join("bin/kernel_tests"), path.clone())),
             _ if name == "copy_volume" => {}
             _ => programs.push((stage.join("bin").join(name), path.clone())),
         }
@@ -286,10 +284,10 @@ mod tests {
     #[test]
     fn executables_are_read_from_cargo_messages() {
         let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"lib\"],\"name\":\"x\"},\"executable\":null}\n\
-                        {\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"test\"],\"name\":\"conv_device\"},\"executable\":\"/t/conv-1\"}\n\
+                        {\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"test\"],\"name\":\"device\"},\"executable\":\"/t/conv-1\"}\n\
                         {\"reason\":\"build-finished\",\"success\":true}\nnot json\n";
         let found = executables(messages);
-        assert_eq!(found, [("test".to_owned(), "conv_device".to_owned(), PathBuf::from("/t/conv-1"))]);
+        assert_eq!(found, [("test".to_owned(), "device".to_owned(), PathBuf::from("/t/conv-1"))]);
     }
 
     #[test]
@@ -302,7 +300,10 @@ mod tests {
     #[test]
     fn each_device_has_tests_of_its_own() {
         let workspace = Workspace::find().unwrap();
-        assert!(kernel_tests(&workspace, Device::Cpu).unwrap().contains(&"conv_cpu".to_owned()));
+        for device in [Device::Cpu, Device::Wgpu, Device::Cuda] {
+            let program = workspace.path("kernels/tests").join(kernel_tests(device)).join("main.rs");
+            assert!(program.is_file(), "{}", program.display());
+        }
         assert!(features(Device::Cuda).contains("tu-kernels/cuda,tu-train/wgpu"));
         assert_eq!(features(Device::Cpu), "");
     }

@@ -191,7 +191,7 @@ mod tests {
                  {\"stage\":\"training\",\"check\":\"loss of step 2\",\"error\":0.002}]}",
             ),
             step(
-                "parity-cuda-conv_device",
+                "parity-cuda-conv",
                 "failed",
                 "test values ... ok\ntest gradients ... FAILED\ntest result: FAILED. 1 passed; 1 failed; 0 ignored\n",
             ),
@@ -206,9 +206,9 @@ mod tests {
         for part in [
             "NVIDIA X, 80 GiB, 580",
             "| tiny-cuda-f32 | 29 of 30 | 4.0e-4 | 2.0e-3 |",
-            "| cuda-conv_device | failed | 1 | gradients |",
+            "| cuda-conv | failed | 1 | gradients |",
             "| shipped-f32 | cuda | 15.6 | 2.5 | 6.25 | – | – | 1.68 | 0.150 |",
-            "| A | parity-cuda-conv_device | failed | 7 |",
+            "| A | parity-cuda-conv | failed | 7 |",
         ] {
             assert!(page.contains(part), "{part} is not in {page}");
         }

@@ -1,15 +1,8 @@
 //! The tiled convolution against f64 and its CPU twin on a device (see `common/adapter.rs`).
-#![cfg(all(
-    any(feature = "wgpu", feature = "cuda"),
-    feature = "flex",
-    feature = "autodiff",
-    not(target_arch = "wasm32")
-))]
-mod common;
+use crate::common::adapter::{adapter, is_cpu, launches_on, limit_of_products, offered, poison};
+use crate::common::convolution::{ConvInputs, ConvResult, conv_shape, conv_shapes};
+use crate::common::{HALF_TYPES, error, tensor, values};
 use burn::tensor::{Device, read_sync};
-use common::adapter::{adapter, is_cpu, launches_on, limit_of_products, offered, poison};
-use common::convolution::{ConvInputs, ConvResult, conv_shape, conv_shapes};
-use common::{HALF_TYPES, error, tensor, values};
 use tu_kernels::conv::cube::{PACKED_LAUNCHES, VALUE_LAUNCHES, WEIGHT_GRADIENT_LAUNCHES};
 use tu_kernels::conv::{ConvAlgorithm, PackedWeight, conv_same_packed, conv_same_with};
 use tu_kernels::cube::{launches, observe};

@@ -1,14 +1,7 @@
 //! Quantisation on a device (see `common/adapter.rs`), against the CPU.
-#![cfg(all(
-    any(feature = "wgpu", feature = "cuda"),
-    feature = "flex",
-    feature = "autodiff",
-    not(target_arch = "wasm32")
-))]
-mod common;
+use crate::common::adapter::{adapter, launches_on, poison};
+use crate::common::quantise::{QuantiseCase, quantise_cases};
 use burn::tensor::{Device, read_sync};
-use common::adapter::{adapter, launches_on, poison};
-use common::quantise::{QuantiseCase, quantise_cases};
 use tu_kernels::cube::launches;
 use tu_kernels::quantise;
 use tu_kernels::quantise::ReadError;

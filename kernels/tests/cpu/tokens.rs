@@ -1,15 +1,13 @@
 //! The operations around a scan on the CPU against f64.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something fails")]
-#![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
-mod common;
-use burn::tensor::{DType, Device, Tensor, read_sync};
-use common::gelu::{GeluCase, gelu_cases};
-use common::projection::{ProjectionCase, projection_cases};
-use common::three_orders::check_three_orders;
-use common::tokens::{
+use crate::common::gelu::{GeluCase, gelu_cases};
+use crate::common::projection::{ProjectionCase, projection_cases};
+use crate::common::three_orders::check_three_orders;
+use crate::common::tokens::{
     ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
 };
-use common::{HALF_TYPES, error, rounded, tensor, uniform, values};
+use crate::common::{HALF_TYPES, error, rounded, tensor, uniform, values};
+use burn::tensor::{DType, Device, Tensor, read_sync};
 use tu_kernels::projection::Layout;
 use tu_kernels::{ScanOrder, causal_conv_silu, gated_direction_sum, gelu, layer_norm_tokens, project};
 

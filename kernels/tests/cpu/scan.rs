@@ -1,10 +1,8 @@
 //! The CPU scan against the f64 reference.
-#![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
-mod common;
-use burn::tensor::{Device, read_sync};
-use common::{
+use crate::common::{
     Column, Tensors, check, check_not_finite, error, inputs, place, run, shape, shapes, uniform, values,
 };
+use burn::tensor::{Device, read_sync};
 use tu_kernels::cpu::{ScanSlices, forward};
 use tu_kernels::reference::{ScanInputs, selective_scan_f64};
 
@@ -180,7 +178,7 @@ fn the_distance_of_kept_states_does_not_change_the_gradients() {
     for chunk in [1, 2, 7, 64, 150, 1000] {
         let t = Tensors::new(&inputs, &device).tracked();
         let y = t.scan_in_chunks(Some(chunk));
-        let weights = common::tensor(&y_grad, y.dims(), &device);
+        let weights = crate::common::tensor(&y_grad, y.dims(), &device);
         let grads = (y * weights).sum().backward();
         let error = error(&read_sync(values(t.u.grad(&grads).unwrap())), &expected);
         assert!(error < 1e-5, "chunk {chunk}: {error:e}");

@@ -1,14 +1,7 @@
 //! The scan against the f64 reference on a device (see `common/adapter.rs`).
-#![cfg(all(
-    any(feature = "wgpu", feature = "cuda"),
-    feature = "flex",
-    feature = "autodiff",
-    not(target_arch = "wasm32")
-))]
-mod common;
+use crate::common::adapter::{adapter, launches_on, poison};
+use crate::common::{Tensors, check, check_not_finite, error, inputs, run, shape, shapes, uniform, values};
 use burn::tensor::read_sync;
-use common::adapter::{adapter, launches_on, poison};
-use common::{Tensors, check, check_not_finite, error, inputs, run, shape, shapes, uniform, values};
 use tu_kernels::ScanShape;
 use tu_kernels::cube::{FORWARD_LAUNCHES, GRADIENT_LAUNCHES, launches};
 use tu_kernels::reference::{selective_scan_f64, selective_scan_gradients_f64};
@@ -41,7 +34,7 @@ fn the_chunk_does_not_change_the_result() {
     for chunk in [1, 2, 7, 16, 64, 333, 1000] {
         let t = Tensors::new(&inputs, &device).tracked();
         let y = t.scan_in_chunks(Some(chunk));
-        let weights = common::tensor(&y_grad, y.dims(), &device);
+        let weights = crate::common::tensor(&y_grad, y.dims(), &device);
         let grads = (y.clone() * weights).sum().backward();
         let y_error = error(&read_sync(values(y.inner())), &expected);
         let u_error = error(&read_sync(values(t.u.grad(&grads).unwrap())), &expected_u);
@@ -107,7 +100,7 @@ fn swapped_axes_are_read_in_their_logical_order() {
             inputs.u[(sequence * length + t) * channels + e]
         })
         .collect();
-    tensors.u = common::tensor::<3>(&transposed, [batch, channels, length], &device).swap_dims(1, 2);
+    tensors.u = crate::common::tensor::<3>(&transposed, [batch, channels, length], &device).swap_dims(1, 2);
     assert!(error(&read_sync(values(tensors.scan())), &expected) < 1e-5);
 }
 
@@ -123,6 +116,6 @@ fn columns_of_wider_rows_are_read_in_place() {
         .collect();
     let mut tensors = Tensors::new(&inputs, &device);
     let expected = read_sync(values(tensors.scan()));
-    tensors.projected = common::tensor::<3>(&wider, [1, length, row], &device).narrow(2, 0, width);
+    tensors.projected = crate::common::tensor::<3>(&wider, [1, length, row], &device).narrow(2, 0, width);
     assert_eq!(read_sync(values(tensors.scan())), expected);
 }

@@ -1,17 +1,10 @@
 //! Row normalisation against f64 on a device (see `common/adapter.rs`).
-#![cfg(all(
-    any(feature = "wgpu", feature = "cuda"),
-    feature = "flex",
-    feature = "autodiff",
-    not(target_arch = "wasm32")
-))]
-mod common;
-use burn::tensor::read_sync;
-use common::adapter::{adapter, launches_on, offered, poison};
-use common::normalisation::{
+use crate::common::adapter::{adapter, launches_on, offered, poison};
+use crate::common::normalisation::{
     check_rows, check_rows_in, gradients_f64, normalise_rows_f64, run_normalise_rows,
 };
-use common::{HALF_TYPES, error, tensor, uniform, values};
+use crate::common::{HALF_TYPES, error, tensor, uniform, values};
+use burn::tensor::read_sync;
 use tu_kernels::cube::launches;
 use tu_kernels::norm::cube::LAUNCHES;
 use tu_kernels::normalise_rows;

@@ -1,9 +1,7 @@
 //! AdamW, sums of squares and weighted sums of all parameters on the CPU, against f64 and against single operations.
-#![cfg(all(feature = "flex", not(target_arch = "wasm32")))]
-mod common;
+use crate::common::adamw::{AdamwCase, adamw_cases};
+use crate::common::{tensor, uniform, values};
 use burn::tensor::{Device, Tensor, read_sync};
-use common::adamw::{AdamwCase, adamw_cases};
-use common::{tensor, uniform, values};
 use tu_kernels::adamw::{AdamwStep, Moments, adamw, square_sums, weighted_sums};
 
 #[test]

@@ -4,17 +4,10 @@
 //! A software driver takes minutes for `tiny` alone. So by default one window of `tiny` is checked in f32, what networks run in half
 //! types on a smaller window, and of `base` what needs more than 65,535 cubes along an axis. `TU_TEST_SHAPES=all`, for a GPU,
 //! checks `tiny`, `small` and `base`, one window and two, the window of the shipped model, in every type that the device offers.
-#![cfg(all(
-    any(feature = "wgpu", feature = "cuda"),
-    feature = "flex",
-    feature = "autodiff",
-    not(target_arch = "wasm32")
-))]
-mod common;
 use std::time::Instant;
 
+use crate::common::adapter::{adapter, offered};
 use burn::tensor::{Device, FloatDType, read_sync};
-use common::adapter::{adapter, offered};
 use tu_kernels::ScanOrder;
 use tu_kernels::selfcheck::{
     Check, NetworkSizes, Passes, SelfCheckError, causal_convolution, gated_sum, gelu, layer_normalisation,

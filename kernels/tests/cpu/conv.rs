@@ -1,9 +1,7 @@
 //! The size-keeping convolution on the CPU: half types, against f64.
-#![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
-mod common;
+use crate::common::HALF_TYPES;
+use crate::common::convolution::{ConvInputs, conv_shapes};
 use burn::tensor::{Device, read_sync};
-use common::HALF_TYPES;
-use common::convolution::{ConvInputs, conv_shapes};
 use tu_kernels::conv::ConvAlgorithm;
 
 #[test]

@@ -1,19 +1,12 @@
 //! Self-checks on a device (see `common/adapter.rs`): it passes them, and a wrong kernel that really runs there is named.
-#![cfg(all(
-    any(feature = "wgpu", feature = "cuda"),
-    feature = "flex",
-    feature = "autodiff",
-    not(target_arch = "wasm32")
-))]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
-mod common;
+use crate::common::adapter::{adapter, is_cpu};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Device, FloatDType, Tensor, read_sync};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
-use common::adapter::{adapter, is_cpu};
 use cubecl::prelude::{CubeCount, CubeDim};
 use tu_kernels::gelu::GeluBackend;
 use tu_kernels::selfcheck::{Kernel, Passes, SelfCheckError, run_short_checks, short_checks};

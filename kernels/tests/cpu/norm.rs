@@ -1,9 +1,7 @@
 //! Row normalisation with shortcut and rectifier on the CPU, against f64.
-#![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
-mod common;
+use crate::common::HALF_TYPES;
+use crate::common::normalisation::{check_rows, check_rows_in};
 use burn::tensor::{Device, read_sync};
-use common::HALF_TYPES;
-use common::normalisation::{check_rows, check_rows_in};
 
 #[test]
 fn values_and_gradients_agree_with_f64_for_every_length() {

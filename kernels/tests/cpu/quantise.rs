@@ -1,10 +1,8 @@
 //! Quantisation on the CPU, against its steps one by one.
-#![cfg(all(feature = "flex", not(target_arch = "wasm32")))]
-mod common;
+use crate::common::quantise::{QuantiseCase, quantise_cases};
+use crate::common::values;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData, read_sync};
-use common::quantise::{QuantiseCase, quantise_cases};
-use common::values;
 use tu_kernels::quantise;
 use tu_kernels::quantise::{Crop, ReadError, cpu};
 

@@ -1,5 +1,4 @@
 //! Self-checks on the CPU: its kernels agree with burn's tensor operations and the scan in f64, and a wrong operation is named.
-#![cfg(all(feature = "flex", feature = "autodiff", not(target_arch = "wasm32")))]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 use burn::tensor::{Device, FloatDType, Tensor, read_sync};
 use tu_kernels::selfcheck::{Kernel, NetworkSizes, Passes, SelfCheckError, run_short_checks, short_checks};

@@ -1,20 +1,13 @@
 //! The operations around a scan against f64 on a device (see `common/adapter.rs`).
-#![cfg(all(
-    any(feature = "wgpu", feature = "cuda"),
-    feature = "flex",
-    feature = "autodiff",
-    not(target_arch = "wasm32")
-))]
-mod common;
-use burn::tensor::{Device, Tensor, read_sync};
-use common::adapter::{adapter, launches_on, limit_of_products, poison};
-use common::gelu::gelu_cases;
-use common::projection::projection_cases;
-use common::three_orders::{SIZES, check_three_orders};
-use common::tokens::{
+use crate::common::adapter::{adapter, launches_on, limit_of_products, poison};
+use crate::common::gelu::gelu_cases;
+use crate::common::projection::projection_cases;
+use crate::common::three_orders::{SIZES, check_three_orders};
+use crate::common::tokens::{
     ConvCase, GateCase, NormCase, TokenCase, check, check_not_finite, conv_cases, gate_cases, norm_cases,
 };
-use common::{error, tensor, values};
+use crate::common::{error, tensor, values};
+use burn::tensor::{Device, Tensor, read_sync};
 use tu_kernels::cube::{launches, observe};
 use tu_kernels::{
     ScanOrder, causal_conv, causal_conv_silu, gate, gated_direction_sum, layer_norm, layer_norm_tokens,

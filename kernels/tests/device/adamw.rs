@@ -1,17 +1,10 @@
 //! AdamW, sums of squares and weighted sums of all parameters on a device (see
 //! `common/adapter.rs`), against f64 and the CPU, with all launches counted, burn's included.
-#![cfg(all(
-    any(feature = "wgpu", feature = "cuda"),
-    feature = "flex",
-    feature = "autodiff",
-    not(target_arch = "wasm32")
-))]
-mod common;
+use crate::common::adamw::{AdamwCase, adamw_cases};
+use crate::common::adapter::{adapter, is_cpu, poison};
+use crate::common::{error, tensor, uniform, values};
 use burn::backend::{BackendTensor, DispatchTensorKind};
 use burn::tensor::{Device, Tensor, read_sync};
-use common::adamw::{AdamwCase, adamw_cases};
-use common::adapter::{adapter, is_cpu, poison};
-use common::{error, tensor, uniform, values};
 use tu_kernels::adamw::cube::{adamw_launches, square_sums_launches, weighted_sums_launches};
 use tu_kernels::adamw::{adamw, square_sums, weighted_sums};
 use tu_kernels::cube::{launches, observe};

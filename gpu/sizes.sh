@@ -46,7 +46,7 @@ sizes() {
         KERNEL_WINDOW='1 32 32 1'
         SELFCHECK_WINDOW=4,32,32
         AT_ONCE=
-        CHECK_LIMIT=150
+        CHECK_LIMIT=400
         CHECK_THREADS=2
         SEGMENT_ROI='192:208,0:64,0:64'
         SEGMENT_LIMIT=100

@@ -17,9 +17,9 @@ pub(crate) struct Options {
     /// Folder of the kit [default: gpu/kit, which git ignores].
     #[arg(long)]
     pub(super) out: Option<PathBuf>,
-    /// Largest size of the kit in MB (10⁶ bytes); data is left out as far as that helps.
-    #[arg(long, default_value_t = 33)]
-    pub(super) limit_mb: u64,
+    /// Largest size of the kit in MB (10⁶ bytes); data is left out as far as that helps [default: 33 for CUDA, 100 otherwise].
+    #[arg(long)]
+    pub(super) limit_mb: Option<u64>,
     /// Leave the tests of the kernels out; `tu-train selfcheck` remains.
     #[arg(long)]
     pub(super) without_tests: bool,
@@ -79,6 +79,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<PathBuf> {
             .with_context(|| format!("gpu/{script}"))?;
     }
     archive(&stage.join("programs"), &out.join("programs.tar.xz"), options.device == Device::Cuda)?;
+    let limit_mb = options.limit_mb.unwrap_or(if options.device == Device::Cuda { 33 } else { 100 });
     let copy_volume = built.example("copy_volume")?;
     for (i, begin) in data::TRAINING_BEGINS.into_iter().enumerate() {
         data::write(workspace, copy_volume, begin, &stage.join("data"))?;
@@ -86,7 +87,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<PathBuf> {
         std::fs::write(stage.join("data/MANIFEST.json"), format!("{described:#}\n"))?;
         archive(&stage.join("data"), &out.join("data.tar.xz"), false)?;
         seal(&out)?;
-        match check_size(&sizes(&out)?, options.limit_mb) {
+        match check_size(&sizes(&out)?, limit_mb) {
             Ok(bytes) => {
                 std::fs::copy(stage.join("data/MANIFEST.json"), out.join("MANIFEST.json"))?;
                 println!(

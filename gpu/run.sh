@@ -258,16 +258,17 @@ judge() {
 }
 
 stage_c() {
-    local preset
+    local preset finished
     stop_if_wrong
     for preset in "${TRAIN_PRESETS[@]}"; do
         [[ -f $OUT/$preset.safetensors ]] && continue
         # Two minutes remain for judging what there is.
         local reserve=$((SECONDS_GIVEN / 4))
         [[ $reserve -gt 100 ]] && reserve=100
-        train "$preset" $(($(left) - reserve))
+        finished=
+        train "$preset" $(($(left) - reserve)) && finished=yes
         judge "$preset"
-        if [[ -f $WORK/runs/$preset/model.safetensors && -f $WORK/$preset.safetensors ]]; then
+        if [[ -n $finished && -f $WORK/$preset.safetensors ]]; then
             # A finished run is its model: the checkpoint is needed no longer.
             cp "$WORK/$preset.safetensors" "$OUT/" && rm -f "$OUT/run-$preset".tar.part*
         fi
@@ -276,7 +277,6 @@ stage_c() {
 }
 
 unpack
-mkdir -p "$STATE/logs"
 sizes "$SIZES"
 take_up
 mkdir -p "$STATE/logs" "$WORK/kernels"

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde_json::json;
 use tu_model::{Precision, StoredFloat};
-use tu_segment::{AffinityWatershed, FragmentMethod, SeededWatershed, SliceWatershed};
+use tu_segment::{
+    AffinityWatershed, EdgeStatistic, FragmentMethod, Scoring, SeededWatershed, SizeWeight, SliceWatershed,
+};
 use tu_train::calibration::{Calibration, CalibrationRow, calibrate};
 use tu_train::checkpoint::write_file;
 use tu_train::finetune::{Validation, ValidationConfig};
@@ -147,7 +149,8 @@ fn regions(options: &Options, voxel_nm_zyx: [f64; 3]) -> anyhow::Result<Vec<Vali
         let entry = labelled_entry(&raw[i], &labels[i], roi.get(i).copied())?;
         let mut config = ValidationConfig::new(entry);
         config.methods = methods(voxel_nm_zyx);
-        config.thresholds = (4..19).map(|step| step as f32 * 0.05).collect();
+        config.scorings = scorings();
+        config.thresholds = (4..20).map(|step| step as f32 * 0.05).collect();
         let region = Validation::open(&config)?;
         let objects = region.region().objects();
         if objects < 2 {
@@ -172,6 +175,17 @@ fn places(options: &Options) -> String {
 
 /// Passes of smoothing of the seeded watershed that are tried: Gaussians of 0.7 to 4 voxels.
 const SMOOTHING: [u8; 6] = [1, 2, 4, 8, 18, 32];
+
+/// What the sizes of segments count for, in thousandths, that are tried with means.
+const SIZE_WEIGHTS: [u16; 3] = [60, 100, 150];
+
+/// The median of contacts' maxima, the mean, and the mean with sizes.
+fn scorings() -> Vec<Scoring> {
+    let mut scorings = vec![EdgeStatistic::Quantile(50).into(), EdgeStatistic::Mean.into()];
+    let weights = SIZE_WEIGHTS.into_iter().filter_map(SizeWeight::from_thousandths);
+    scorings.extend(weights.map(|size_weight| Scoring { statistic: EdgeStatistic::Mean, size_weight }));
+    scorings
+}
 
 /// Each method as it is by default, and `seeded` with more and with fewer seeds.
 fn methods(voxel_nm_zyx: [f64; 3]) -> Vec<FragmentMethod> {

@@ -29,7 +29,8 @@ pub(crate) struct Options {
 /// Packing or a stage fails.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     // On this machine nothing has to be small.
-    let packing = pack::Options { device: options.device, out: None, limit_mb: Some(1_000), without_tests: false };
+    let packing =
+        pack::Options { device: options.device, out: None, limit_mb: Some(1_000), without_tests: false };
     let kit = pack::run(workspace, &packing)?;
     let out = options.out.clone().unwrap_or_else(|| workspace.path("runs/gpu"));
     for stage in &options.stages {

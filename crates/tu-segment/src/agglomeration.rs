@@ -108,7 +108,7 @@ pub fn agglomerate_at_each(
     let endpoints = endpoints(&ids, &edges);
     let mut ascending: Vec<(usize, f32)> = thresholds
         .iter()
-        .map(|threshold| if threshold.is_nan() { f32::NEG_INFINITY } else { *threshold })
+        .map(|threshold| if *threshold > 0.0 { *threshold } else { f32::NEG_INFINITY })
         .enumerate()
         .collect();
     ascending.sort_by(|(_, a), (_, b)| a.total_cmp(b));

@@ -348,7 +348,7 @@ impl EmMambaConfig {
         let strides = self.z_strides();
         let all: usize = strides.iter().product();
         if d % all != 0 {
-            return fail(format!("this network divides z by {all}, so z must be a multiple of it"));
+            return fail(format!("this network divides z by {all}, so z must be a multiple of {all}"));
         }
         if let Some(n) = self.nslices {
             for stage in 1..=4 {

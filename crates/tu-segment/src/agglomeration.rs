@@ -26,6 +26,7 @@ mod size_weight;
 mod statistic;
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 pub use scoring::{EdgeStatistic, Scoring, ScoringError};
 pub use size_weight::SizeWeight;
@@ -36,8 +37,8 @@ use statistic::{MaxStatistic, MeanStatistic, QuantileStatistic};
 /// Segments: sets of fragments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agglomeration {
-    /// Ascending.
-    fragment_ids: Vec<u64>,
+    /// Ascending; the results of several thresholds share them.
+    fragment_ids: Arc<Vec<u64>>,
     /// The smallest id of each fragment's segment.
     roots: Vec<u64>,
 }
@@ -72,7 +73,8 @@ impl Agglomeration {
 /// `fragments` and `edges` may come in any order. Fragments that occur in edges alone are added and count as one voxel, as
 /// do those of no voxel. A fragment that is listed more than once is one fragment, of the largest of the numbers of voxels
 /// that are given. Edges of the same two fragments are taken together, edges to id 0 or to itself are ignored.
-/// A segment has the voxels of all its fragments. A threshold that is not a number joins nothing.
+/// A segment has the voxels of all its fragments. A threshold that is not above 0 joins nothing, though sizes
+/// can take scores below it.
 ///
 /// # Panics
 /// If there are 2³² or more fragments or edges.
@@ -82,7 +84,7 @@ pub fn agglomerate(
     scoring: Scoring,
     threshold: f32,
 ) -> Agglomeration {
-    let mut result = Agglomeration { fragment_ids: Vec::new(), roots: Vec::new() };
+    let mut result = Agglomeration { fragment_ids: Arc::default(), roots: Vec::new() };
     agglomerate_at_each(fragments, edges, scoring, &[threshold], |_, found| result = found);
     result
 }
@@ -101,6 +103,7 @@ pub fn agglomerate_at_each(
 ) {
     let edges = normalised(edges);
     let (ids, sizes) = nodes(fragments, &edges);
+    let ids = Arc::new(ids);
     assert!(
         ids.len() < u32::MAX as usize && edges.len() < u32::MAX as usize,
         "the region graph is too large"
@@ -119,7 +122,7 @@ pub fn agglomerate_at_each(
             let parent = parent as usize;
             roots.push(if parent == node { ids[node] } else { roots[parent] });
         }
-        found(position, Agglomeration { fragment_ids: ids.clone(), roots });
+        found(position, Agglomeration { fragment_ids: Arc::clone(&ids), roots });
     };
     let graph = merging::Graph { sizes, endpoints, size_weight: scoring.size_weight };
     match scoring.statistic {

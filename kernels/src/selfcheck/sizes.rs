@@ -40,6 +40,25 @@ pub struct NetworkSizes {
 }
 
 impl NetworkSizes {
+    /// One window of a network with one input and three affinities that keeps z, with (1, `kernel`, `kernel`) convolutions and
+    /// otherwise the numbers of all presets.
+    pub fn with_z_kept(widths: [usize; 5], kernel: usize, window_zyx: [usize; 3]) -> Self {
+        Self {
+            in_channels: 1,
+            out_channels: 3,
+            widths,
+            kernels: [[1, kernel, kernel]; 5],
+            z_strides: [1; 4],
+            z_down_kernels: [1; 4],
+            slices: None,
+            states: 16,
+            taps: 4,
+            expand: 2,
+            window_zyx,
+            batch: 1,
+        }
+    }
+
     /// Every operation of a forward pass, each size once, finest level first.
     pub fn checks(&self) -> Vec<Check> {
         let mut list = List(Vec::new());
@@ -151,20 +170,7 @@ mod tests {
 
     #[test]
     fn every_kernel_is_listed_and_no_size_twice() {
-        let sizes = NetworkSizes {
-            in_channels: 1,
-            out_channels: 3,
-            widths: [8, 16, 32, 64, 128],
-            kernels: [[1, 5, 5]; 5],
-            z_strides: [1; 4],
-            z_down_kernels: [1; 4],
-            slices: None,
-            states: 16,
-            taps: 4,
-            expand: 2,
-            window_zyx: [16, 160, 160],
-            batch: 1,
-        };
+        let sizes = NetworkSizes::with_z_kept([8, 16, 32, 64, 128], 5, [16, 160, 160]);
         let checks = sizes.checks();
         for kernel in Kernel::ALL {
             assert!(checks.iter().any(|check| check.kernel() == kernel), "{kernel}");

@@ -28,6 +28,8 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use tu_kernels::ScanShape;
 use tu_kernels::reference::{ScanInputs, selective_scan_f64, selective_scan_gradients_f64};
 use tu_kernels::scan::{ScanGradients, selective_scan_in_chunks};
+#[cfg(all(feature = "flex", feature = "autodiff"))]
+use tu_kernels::selfcheck::NetworkSizes;
 
 /// Uniform numbers in [-1, 1), the same for the same seed.
 pub(crate) fn uniform(count: usize, seed: u64) -> Vec<f64> {
@@ -263,4 +265,10 @@ pub(crate) async fn check_not_finite(inputs: &ScanInputs, device: &Device) {
     same("step_bias", &found.step_bias, &expected.step_bias);
     same("a_log", &found.a_log, &expected.a_log);
     same("d", &found.d, &expected.d);
+}
+
+/// The sizes of a network of the same widths for voxels that are as long along z as in the plane.
+#[cfg(all(feature = "flex", feature = "autodiff"))]
+pub(crate) fn convolving_over_z(sizes: NetworkSizes) -> NetworkSizes {
+    NetworkSizes { kernels: [[3; 3]; 5], z_strides: [1, 2, 2, 2], z_down_kernels: [3, 2, 2, 2], ..sizes }
 }

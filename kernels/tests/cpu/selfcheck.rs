@@ -1,23 +1,11 @@
 //! Self-checks on the CPU: its kernels agree with burn's tensor operations and the scan in f64, and a wrong operation is named.
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+use crate::common::convolving_over_z;
 use burn::tensor::{Device, FloatDType, Tensor, read_sync};
 use tu_kernels::selfcheck::{Kernel, NetworkSizes, Passes, SelfCheckError, run_short_checks, short_checks};
 
 fn sizes() -> NetworkSizes {
-    NetworkSizes {
-        in_channels: 1,
-        out_channels: 3,
-        widths: [4, 8, 12, 20, 32],
-        kernels: [[1, 5, 5]; 5],
-        z_strides: [1; 4],
-        z_down_kernels: [1; 4],
-        slices: None,
-        states: 16,
-        taps: 4,
-        expand: 2,
-        window_zyx: [3, 48, 64],
-        batch: 2,
-    }
+    NetworkSizes { batch: 2, ..NetworkSizes::with_z_kept([4, 8, 12, 20, 32], 5, [3, 48, 64]) }
 }
 
 #[test]
@@ -27,9 +15,8 @@ fn every_kernel_of_the_cpu_agrees_with_operations_that_are_not_ours() {
     let mut wrong = Vec::new();
     let window_zyx = [16, 32, 32];
     let strided = NetworkSizes { z_strides: [2; 4], slices: Some(2), window_zyx, ..sizes() };
-    let (z_strides, z_down_kernels) = ([1, 2, 2, 2], [3, 2, 2, 2]);
-    let isotropic = NetworkSizes { kernels: [[3; 3]; 5], z_strides, z_down_kernels, window_zyx, ..sizes() };
-    for network in [sizes(), strided, isotropic] {
+    let over_z = convolving_over_z(NetworkSizes { window_zyx, ..sizes() });
+    for network in [sizes(), strided, over_z] {
         for check in network.checks() {
             for dtype in [FloatDType::F32, FloatDType::F16, FloatDType::BF16] {
                 if dtype == FloatDType::F32 || check.runs_in_half_types() {

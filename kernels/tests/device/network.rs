@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use crate::common::adapter::{adapter, offered};
+use crate::common::convolving_over_z;
 use burn::tensor::{Device, FloatDType, read_sync};
 use tu_kernels::ScanOrder;
 use tu_kernels::selfcheck::{
@@ -29,20 +30,7 @@ const F32: &[FloatDType] = &[FloatDType::F32];
 const HALF: &[FloatDType] = &[FloatDType::F16, FloatDType::BF16];
 
 fn sizes((widths, kernel): ([usize; 5], usize), window_zyx: [usize; 3], batch: usize) -> NetworkSizes {
-    NetworkSizes {
-        in_channels: 1,
-        out_channels: 3,
-        widths,
-        kernels: [[1, kernel, kernel]; 5],
-        z_strides: [1; 4],
-        z_down_kernels: [1; 4],
-        slices: None,
-        states: 16,
-        taps: 4,
-        expand: 2,
-        window_zyx,
-        batch,
-    }
+    NetworkSizes { batch, ..NetworkSizes::with_z_kept(widths, kernel, window_zyx) }
 }
 
 /// Whether `TU_TEST_SHAPES=all`; says so where not.
@@ -186,9 +174,5 @@ fn every_operation_of_a_network_that_strides_z_agrees() {
 #[test]
 fn every_operation_of_a_network_that_convolves_over_z_agrees() {
     let Some((device, _guard)) = adapter() else { return };
-    agree(&device, isotropic(sizes(TINY, [16, 32, 32], 1)).checks(), F32);
-}
-
-fn isotropic(sizes: NetworkSizes) -> NetworkSizes {
-    NetworkSizes { kernels: [[3; 3]; 5], z_strides: [1, 2, 2, 2], z_down_kernels: [3, 2, 2, 2], ..sizes }
+    agree(&device, convolving_over_z(sizes(TINY, [16, 32, 32], 1)).checks(), F32);
 }

@@ -52,7 +52,7 @@ pub struct FinetuneConfig {
     pub widen_borders: bool,
     /// Halve z, and convolve over it, where the voxel size asks for it ([`tu_model::ZPlan`]): for voxels that are not much
     /// longer along z than in the plane.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub plan_z: bool,
     /// Steps between validations; 0 validates at the end only. Default: 500.
     pub validate_every: u64,

@@ -73,7 +73,7 @@ fn an_imported_model_is_fine_tuned() {
         let steps = ["--crop", "16,80,32", "--steps", "1", "--validate-every", "0", "--device", "cpu"];
         let arguments = [&["finetune", "--out", &run], &volumes[..], &steps[..]].concat();
         // Before the first step, not when the model is to be written.
-        bench.fails(&arguments, &["tile_zyx", "multiple of it"]);
+        bench.fails(&arguments, &["tile_zyx", "multiple of 16"]);
         std::fs::write(bench.path("tile.toml"), "tile_zyx = [16, 80, 32]\nhalo_zyx = [0, 0, 0]\n").unwrap();
         let made = bench.json(&[&arguments[..], &["--config", "tile.toml"]].concat());
         assert_eq!(made["trained_parameters"], made["parameters"]);
